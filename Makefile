@@ -1,0 +1,54 @@
+# siprecd: make run starts a recorder and proves it with a call; make test judges it.
+
+SHELL       := /bin/bash
+.DEFAULT_GOAL := build
+
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+TAGS        := nolibopusfile
+DIR         ?= data
+CONFIG      := $(DIR)/siprecd.yaml
+
+# One static binary: libopus and libm are linked in, the resolver and user
+# look-up are Go's own.
+LINK        := -s -w -X main.version=$(VERSION) -linkmode external -extldflags -static
+BUILD_DEB   := gcc libc6-dev libopus-dev pkg-config
+TEST_DEB    := sip-tester ffmpeg opus-tools age openssl curl
+
+export GOFLAGS := -tags=$(TAGS) -buildvcs=false
+export CGO_ENABLED := 1
+
+.PHONY: build run test unit lint fuzz deps-build deps-test clean
+
+build: deps-build
+	CGO_LDFLAGS=-lm go build -trimpath -tags '$(TAGS) netgo osusergo' -ldflags '$(LINK)' -o bin/siprecd ./cmd/siprecd
+
+# Data folder, canary call, banner; then it serves until Ctrl-C.
+run: build
+	@test -e $(CONFIG) || bin/siprecd init --dir $(DIR)
+	bin/siprecd serve --config $(CONFIG) --canary
+
+test: deps-test lint unit
+
+lint: deps-build
+	@bad=$$(gofmt -l cmd recorder siprec media store testdata); test -z "$$bad" || { echo "not formatted: $$bad"; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+unit: deps-build
+	go test -race -timeout 12m ./...
+
+# Every fuzz target for FUZZTIME each.
+FUZZTIME ?= 20s
+fuzz: deps-build
+	@set -e; for pkg in $$(go list ./...); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; done
+
+deps-build:
+	@.ci/deps $(BUILD_DEB)
+deps-test:
+	@.ci/deps $(BUILD_DEB) $(TEST_DEB)
+
+clean:
+	rm -rf bin

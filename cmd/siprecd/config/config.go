@@ -1,0 +1,82 @@
+// Package config reads siprecd's configuration: one YAML file, plus single
+// keys given on the command line.
+//
+//	file ──┐
+//	       ├─► tree of YAML nodes ─► decode ─► validate ─► *Config
+//	--set ─┘   (positions kept)        │          │
+//	                                   └─ every problem at once, each with file:line:column, key and hint
+//
+// Promises: a key that is not known, stands twice, has the wrong type or a bad
+// value is refused, never ignored and never replaced by a default; a default
+// applies to an absent key only. What the struct tags below say is all that
+// the reader knows: a key exists because a field does.
+//
+// Tags: `yaml` is the key; `default` is the value of an absent key, in YAML;
+// `required` means that there is no default; `oneof` lists the words that are
+// allowed; on a bool it gives the words for false and true.
+//
+// Caveats: anchors and aliases are not read, so that every value has one
+// place; relative paths in the file are relative to the file.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"siprecd/store/policy"
+)
+
+// Config is everything that an operator decides.
+type Config struct {
+	File string `yaml:"-"` // where it was read, absolute
+
+	SIP    SIP           `yaml:"sip"`
+	Media  Media         `yaml:"media"`
+	HTTP   HTTP          `yaml:"http"`
+	Store  Store         `yaml:"store"`
+	Log    Log           `yaml:"log"`
+	Policy policy.Policy `yaml:"policy"`
+}
+
+// SIP is where recording clients reach the server, and which may.
+type SIP struct {
+	Listen []Listener     `yaml:"listen" required:"true"` // at least one
+	Peers  []netip.Prefix `yaml:"peers" required:"true"`  // masked; a single address is a prefix of full length
+	TLS    TLS            `yaml:"tls"`
+}
+
+// TLS is used by the tls:// listeners.
+type TLS struct {
+	Certificate string `yaml:"certificate" default:"''"` // PEM file, absolute; "" without a tls:// listener
+	Key         string `yaml:"key" default:"''"`         // PEM file, absolute
+	ClientCA    string `yaml:"client_ca" default:"''"`   // PEM file, absolute: who signs clients' certificates
+	ClientAuth  string `yaml:"client_auth" default:"none" oneof:"none|optional|require"`
+}
+
+// Media is where media is received and how it is encoded.
+type Media struct {
+	Address    netip.Addr `yaml:"address" required:"true"`     // goes into the SDP, so never unspecified
+	Ports      PortRange  `yaml:"ports" default:"20000-29999"` // RTP takes the even ones
+	Layout     string     `yaml:"layout" default:"stereo" oneof:"stereo|mono"`
+	Bitrate    int        `yaml:"bitrate" default:"32000"` // bit/s for the whole recording
+	Complexity int        `yaml:"complexity" default:"5"`  // Opus, 0 to 10
+}
+
+// HTTP is the status and metrics endpoint.
+type HTTP struct {
+	Listen string `yaml:"listen" default:"127.0.0.1:8080"` // host:port; "" is off
+}
+
+// Store is where recordings are kept and who can open them.
+type Store struct {
+	Dir        string        `yaml:"dir" default:"."`            // absolute after loading
+	Segment    time.Duration `yaml:"segment" default:"60s"`      // 5 s to 10 min
+	Recipients []string      `yaml:"recipients" required:"true"` // age recipients, all of one kind
+	Reserve    Bytes         `yaml:"reserve" default:"1GiB"`     // free bytes below which new calls get 503
+}
+
+// Log is how the server logs.
+type Log struct {
+	Level  string `yaml:"level" default:"info" oneof:"debug|info|warn|error"`
+	Format string `yaml:"format" default:"text" oneof:"text|json"`
+}

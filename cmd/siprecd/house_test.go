@@ -1,0 +1,337 @@
+package main
+
+import (
+	"bufio"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// module is the import path of the checkout's root.
+const module = "siprecd"
+
+// mayImport are the arrows of the house: package → our packages that it may
+// import. They point down; siprec, media and store never meet.
+var mayImport = map[string][]string{
+	"cmd/siprecd": {"cmd/siprecd/config", "recorder", "recorder/web", "store", "store/policy", "store/seal",
+		"siprec", "siprec/siprectest", "media", "media/ogg", "testdata/speech"},
+	"cmd/siprecd/config": {"store/policy"},
+	"recorder/web":       {"recorder", "store", "media/live"},
+	"recorder":           {"siprec", "siprec/sdp", "media", "store", "store/policy"},
+	"store":              {"store/seal", "store/policy", "store/journal", "store/catalog", "media/ogg"},
+	"store/seal":         {},
+	"store/policy":       {},
+	"store/journal":      {"store/seal"},
+	"store/catalog":      {"store/seal"},
+	"media":              {"media/ogg"},
+	"media/ogg":          {},
+	"siprec/siprectest":  {"siprec", "siprec/sdp", "siprec/rsmeta", "testdata/speech"},
+	"siprec":             {"siprec/sdp", "siprec/rsmeta", "siprec/transport"},
+	"siprec/sdp":         {},
+	"siprec/rsmeta":      {},
+	"siprec/transport":   {},
+	"testdata/speech":    {},
+}
+
+// stays names libraries and the only folders that may import them.
+var stays = map[string][]string{
+	"github.com/emiago/sipgo":     {"siprec"},
+	"github.com/hraban/opus":      {"media"},
+	"github.com/pion/webrtc":      {"media/live"},
+	"go.etcd.io/bbolt":            {"store"},
+	"filippo.io/age":              {"store", "cmd"},
+	"github.com/alecthomas/kong":  {"cmd"},
+	"go.yaml.in/yaml":             {"cmd"},
+	"github.com/prometheus":       {"recorder/web"},
+	"github.com/pion/rtp":         {"media", "siprec/siprectest"},
+	"github.com/rogpeppe/go-inte": {},
+}
+
+// The caps. What outgrows one is split, not excused.
+const (
+	maxFunction = 80   // lines
+	maxBranches = 12   // cyclomatic complexity
+	maxFile     = 500  // lines
+	maxPackage  = 1800 // lines
+	maxFields   = 25
+	maxMethods  = 4 // of an interface
+	maxParams   = 5
+	maxDirect   = 14 // modules that go.mod requires directly
+)
+
+// source is one Go file that ships.
+type source struct {
+	path, dir string // relative to the root
+	file      *ast.File
+	lines     int
+}
+
+// root is the checkout, seen from this package.
+const root = "../.."
+
+// sources parses every non-test file of the checkout.
+func sources(t *testing.T) (*token.FileSet, []source) {
+	t.Helper()
+	fset := token.NewFileSet()
+	var out []source
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(root, path)
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && rel != "." || rel == "data" || rel == "bin") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		out = append(out, source{rel, filepath.Dir(rel), f, fset.File(f.Pos()).LineCount()})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) < 20 {
+		t.Fatalf("found only %d source files under %s", len(out), root)
+	}
+	return fset, out
+}
+
+func TestArrowsPointDown(t *testing.T) {
+	_, all := sources(t)
+	for _, s := range all {
+		allowed, known := mayImport[s.dir]
+		if !known {
+			t.Errorf("%s: package %s is not in the house: give it a room and its arrows", s.path, s.dir)
+			continue
+		}
+		for _, i := range s.file.Imports {
+			path := strings.Trim(i.Path.Value, `"`)
+			if ours, ok := strings.CutPrefix(path, module+"/"); ok {
+				if !slices.Contains(allowed, ours) {
+					t.Errorf("%s imports %s, which it must not know", s.path, ours)
+				}
+				continue
+			}
+			checkLibrary(t, s, path)
+		}
+	}
+}
+
+// checkLibrary refuses a library outside its room.
+func checkLibrary(t *testing.T, s source, path string) {
+	t.Helper()
+	for lib, rooms := range stays {
+		if !strings.HasPrefix(path, lib) {
+			continue
+		}
+		if !slices.ContainsFunc(rooms, func(r string) bool { return s.dir == r || strings.HasPrefix(s.dir, r+"/") }) {
+			t.Errorf("%s imports %s, which stays in %v", s.path, path, rooms)
+		}
+	}
+}
+
+func TestCaps(t *testing.T) {
+	fset, all := sources(t)
+	packages := map[string]int{}
+	for _, s := range all {
+		packages[s.dir] += s.lines
+		if s.lines > maxFile {
+			t.Errorf("%s has %d lines, more than %d", s.path, s.lines, maxFile)
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			checkNode(t, fset, n)
+			return true
+		})
+	}
+	for dir, n := range packages {
+		if n > maxPackage {
+			t.Errorf("package %s has %d lines, more than %d", dir, n, maxPackage)
+		}
+	}
+}
+
+// checkNode holds one declaration against the caps.
+func checkNode(t *testing.T, fset *token.FileSet, n ast.Node) {
+	t.Helper()
+	switch n := n.(type) {
+	case *ast.FuncDecl:
+		if l := lines(fset, n); l > maxFunction {
+			t.Errorf("%s: %s has %d lines, more than %d", fset.Position(n.Pos()), n.Name, l, maxFunction)
+		}
+		if b := branches(n); b > maxBranches {
+			t.Errorf("%s: %s branches %d ways, more than %d", fset.Position(n.Pos()), n.Name, b, maxBranches)
+		}
+		if p := n.Type.Params.NumFields(); p > maxParams {
+			t.Errorf("%s: %s takes %d parameters, more than %d", fset.Position(n.Pos()), n.Name, p, maxParams)
+		}
+	case *ast.StructType:
+		if f := n.Fields.NumFields(); f > maxFields {
+			t.Errorf("%s: a struct of %d fields, more than %d", fset.Position(n.Pos()), f, maxFields)
+		}
+	case *ast.InterfaceType:
+		if m := n.Methods.NumFields(); m > maxMethods {
+			t.Errorf("%s: an interface of %d methods, more than %d", fset.Position(n.Pos()), m, maxMethods)
+		}
+	}
+}
+
+func lines(fset *token.FileSet, n ast.Node) int {
+	return fset.Position(n.End()).Line - fset.Position(n.Pos()).Line + 1
+}
+
+// branches counts the ways through a function: 1 + decisions.
+func branches(f *ast.FuncDecl) int {
+	n := 1
+	ast.Inspect(f, func(x ast.Node) bool {
+		switch x := x.(type) {
+		case *ast.IfStmt, *ast.ForStmt, *ast.RangeStmt, *ast.CommClause:
+			n++
+		case *ast.CaseClause:
+			if x.List != nil {
+				n++
+			}
+		case *ast.BinaryExpr:
+			if x.Op == token.LAND || x.Op == token.LOR {
+				n++
+			}
+		}
+		return true
+	})
+	return n
+}
+
+func TestEveryPackageHasADesignNote(t *testing.T) {
+	_, all := sources(t)
+	notes := map[string]int{}
+	for _, s := range all {
+		notes[s.dir] += 0
+		if s.file.Doc != nil {
+			notes[s.dir] += len(s.file.Doc.Text())
+		}
+	}
+	for dir, n := range notes {
+		if n < 60 {
+			t.Errorf("package %s has no comment that tells what it is for", dir)
+		}
+	}
+}
+
+func TestEveryExportedNameIsDocumented(t *testing.T) {
+	fset, all := sources(t)
+	for _, s := range all {
+		for _, d := range s.file.Decls {
+			if name := undocumented(d); name != "" {
+				t.Errorf("%s: %s has no comment", fset.Position(d.Pos()), name)
+			}
+		}
+	}
+}
+
+// undocumented is the exported name of a declaration without a comment.
+func undocumented(d ast.Decl) string {
+	switch d := d.(type) {
+	case *ast.FuncDecl:
+		if d.Doc == nil && d.Name.IsExported() && (d.Recv == nil || exportedReceiver(d)) {
+			return d.Name.Name
+		}
+	case *ast.GenDecl:
+		for _, spec := range d.Specs {
+			if ts, ok := spec.(*ast.TypeSpec); ok && ts.Name.IsExported() && d.Doc == nil && ts.Doc == nil {
+				return ts.Name.Name
+			}
+			if vs, ok := spec.(*ast.ValueSpec); ok && vs.Names[0].IsExported() && d.Doc == nil && vs.Doc == nil && vs.Comment == nil {
+				return vs.Names[0].Name
+			}
+		}
+	}
+	return ""
+}
+
+func exportedReceiver(d *ast.FuncDecl) bool {
+	typ := d.Recv.List[0].Type
+	if p, ok := typ.(*ast.StarExpr); ok {
+		typ = p.X
+	}
+	id, ok := typ.(*ast.Ident)
+	return ok && id.IsExported()
+}
+
+// forbidden are calls that have no place below cmd, and the only files where
+// one is justified.
+var forbidden = map[string][]string{
+	"context.Background": {"cmd/siprecd/main.go"},
+	"context.TODO":       {},
+	"time.Sleep":         {},
+	"os.Exit":            {"cmd/siprecd/main.go"},
+}
+
+func TestForbiddenCalls(t *testing.T) {
+	fset, all := sources(t)
+	for _, s := range all {
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			x, ok := sel.X.(*ast.Ident)
+			if !ok {
+				return true
+			}
+			call := x.Name + "." + sel.Sel.Name
+			if files, bad := forbidden[call]; bad && !slices.Contains(files, s.path) {
+				t.Errorf("%s: %s", fset.Position(n.Pos()), call)
+			}
+			return true
+		})
+	}
+}
+
+func TestNoSleepInTests(t *testing.T) {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, "house_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(b), "time.Sleep(") {
+			t.Errorf("%s sleeps", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFewDirectDependencies(t *testing.T) {
+	f, err := os.Open(filepath.Join(root, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	n, block := 0, false
+	for sc := bufio.NewScanner(f); sc.Scan(); {
+		line := strings.TrimSpace(sc.Text())
+		switch {
+		case strings.HasPrefix(line, "require ("):
+			block = true
+		case line == ")":
+			block = false
+		case (block || strings.HasPrefix(line, "require ")) && line != "" && !strings.Contains(line, "// indirect"):
+			n++
+		}
+	}
+	if n == 0 || n > maxDirect {
+		t.Errorf("go.mod requires %d modules directly, at most %d are allowed", n, maxDirect)
+	}
+}

@@ -1,0 +1,207 @@
+package media
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Errors a caller branches on.
+var (
+	// ErrNoPorts says that every port of the range is in use.
+	ErrNoPorts = errors.New("media: no free port")
+	// ErrClosed says that the engine or the call takes nothing more.
+	ErrClosed = errors.New("media: closed")
+)
+
+// Defaults of Config, and the longest that audio may wait before it is encoded:
+// with a journal that commits every 250 ms the loss at a crash stays under one
+// second.
+const (
+	DefaultSweep = 100 * time.Millisecond
+	DefaultDepth = 200 * time.Millisecond
+	DefaultBatch = 300 * time.Millisecond
+	MaxLatency   = 700 * time.Millisecond
+)
+
+// frameTime is the length of one encoded packet.
+const frameTime = 20 * time.Millisecond
+
+// Engine owns the media ports and the workers that empty them. Its methods may
+// be called from any goroutine, but not from within a Sink.
+type Engine struct {
+	cfg     Config
+	base    time.Time // origin of the engine's monotonic clock
+	ports   *ports
+	workers []*worker
+	discard *socket
+	wg      sync.WaitGroup
+	quit    chan struct{}
+
+	mu     sync.Mutex
+	closed bool
+
+	calls   atomic.Int64
+	streams atomic.Int64
+}
+
+// Load is how busy the engine is.
+type Load struct {
+	Late       time.Duration // how much later than planned the latest sweep of the slowest worker began
+	Busy       float64       // share of its time that the busiest worker spent working, 0 to 1, recent average
+	PortsUsed  int
+	PortsTotal int
+	Calls      int
+	Streams    int
+}
+
+// Open checks the configuration, binds the discard port and starts the
+// workers. The error names the setting that is wrong.
+func Open(cfg Config) (*Engine, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		cfg:   cfg,
+		base:  time.Now(),
+		ports: newPorts(cfg.PortMin, cfg.PortMax),
+		quit:  make(chan struct{}),
+	}
+	s, err := e.bind()
+	if err != nil {
+		return nil, fmt.Errorf("media: bind a port of %d-%d on %v: %w", cfg.PortMin, cfg.PortMax, cfg.Address, err)
+	}
+	e.discard = s
+	for range cfg.Workers {
+		e.workers = append(e.workers, newWorker(e))
+	}
+	e.workers[0].discard = s
+	for _, w := range e.workers {
+		e.wg.Go(w.run)
+	}
+	return e, nil
+}
+
+// complete fills in defaults and refuses what cannot work.
+func (c *Config) complete() error {
+	if !c.Address.IsValid() {
+		return errors.New("media: no address to bind to")
+	}
+	if c.PortMin < 1 || c.PortMax > 65535 || c.PortMin > c.PortMax {
+		return fmt.Errorf("media: port range %d-%d is not within 1-65535", c.PortMin, c.PortMax)
+	}
+	if n := evenPorts(c.PortMin, c.PortMax); n < 2 {
+		return fmt.Errorf("media: port range %d-%d holds %d even ports, at least 2 are needed", c.PortMin, c.PortMax, n)
+	}
+	if c.Workers < 0 || c.Sweep < 0 || c.Depth < 0 || c.Batch < 0 {
+		return errors.New("media: workers, sweep, depth and batch must not be negative")
+	}
+	if c.Workers == 0 {
+		c.Workers = runtime.GOMAXPROCS(0)
+	}
+	setDefault(&c.Sweep, DefaultSweep)
+	setDefault(&c.Depth, DefaultDepth)
+	setDefault(&c.Batch, DefaultBatch)
+	if c.Batch%frameTime != 0 {
+		return fmt.Errorf("media: batch %v is not a multiple of %v", c.Batch, frameTime)
+	}
+	if sum := c.Sweep + c.Depth + c.Batch; sum > MaxLatency {
+		return fmt.Errorf("media: sweep, depth and batch add up to %v, more than %v", sum, MaxLatency)
+	}
+	return nil
+}
+
+func setDefault(d *time.Duration, v time.Duration) {
+	if *d == 0 {
+		*d = v
+	}
+}
+
+// Close finishes what calls are still open, releases every port and waits for
+// the workers. Calling it again does nothing.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return nil
+	}
+	e.closed = true
+	e.mu.Unlock()
+	close(e.quit)
+	e.wg.Wait()
+	e.discard.close()
+	return nil
+}
+
+// DiscardPort is a bound port whose packets are thrown away unread: for
+// sessions that are answered but not recorded.
+func (e *Engine) DiscardPort() int { return e.discard.port }
+
+// Load reports how busy the engine is; cheap enough for every request.
+func (e *Engine) Load() Load {
+	used, total := e.ports.count()
+	l := Load{PortsUsed: used, PortsTotal: total, Calls: int(e.calls.Load()), Streams: int(e.streams.Load())}
+	for _, w := range e.workers {
+		l.Late = max(l.Late, time.Duration(w.late.Load()))
+		l.Busy = max(l.Busy, float64(w.busy.Load())/1000)
+	}
+	return l
+}
+
+// now is the time on the engine's monotonic clock.
+func (e *Engine) now() time.Duration { return time.Since(e.base) }
+
+// since puts an instant on the engine's clock: by the monotonic reading if it
+// has one, else by the wall clock as it stands.
+func (e *Engine) since(t time.Time) time.Duration {
+	now := time.Now()
+	return now.Sub(e.base) - now.Sub(t)
+}
+
+// lightest is the worker with the fewest calls.
+func (e *Engine) lightest() *worker {
+	best := e.workers[0]
+	for _, w := range e.workers[1:] {
+		if w.load.Load() < best.load.Load() {
+			best = w
+		}
+	}
+	return best
+}
+
+// bind opens a socket on a free port. Ports that something else holds are
+// skipped.
+func (e *Engine) bind() (*socket, error) {
+	_, total := e.ports.count()
+	var last error
+	for range total {
+		p, ok := e.ports.take()
+		if !ok {
+			break
+		}
+		s, err := openSocket(netip.AddrPortFrom(e.cfg.Address, uint16(p)))
+		if err == nil {
+			return s, nil
+		}
+		e.ports.give(p)
+		last = err
+		if !portBusy(err) {
+			return nil, err
+		}
+	}
+	if last != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoPorts, last)
+	}
+	return nil, ErrNoPorts
+}
+
+// release closes a socket and returns its port to the end of the queue, so
+// that stray packets of the old stream have died out when it is used again.
+func (e *Engine) release(s *socket) {
+	s.close()
+	e.ports.give(s.port)
+}

@@ -1,0 +1,209 @@
+package recorder
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"siprecd/media"
+	"siprecd/siprec"
+	"siprecd/siprec/sdp"
+	"siprecd/store"
+	"siprecd/store/policy"
+)
+
+// receivingWithin is how fresh a packet must be for its call to count as
+// receiving media.
+const receivingWithin = 5 * time.Second
+
+// call is one recording session. The SIP side never calls it twice at a time;
+// mu is for the status, which reads from elsewhere.
+type call struct {
+	r       *Recorder
+	session *siprec.Session
+
+	mu        sync.Mutex
+	decision  policy.Decision
+	rec       *store.Recording // nil: not recorded
+	media     *media.Call
+	layout    media.Layout
+	start     time.Time // sample 0
+	legs      []*leg    // by media line; nil where none is recorded
+	flags     []string
+	history   []store.Event
+	documents []store.Document
+	parties   []store.Party
+	metadata  metadataState
+}
+
+// leg is one recorded media line.
+type leg struct {
+	stream *media.Stream
+	label  string
+	cfg    media.StreamConfig
+}
+
+// note keeps what a request brought beside its offer.
+func (k *call) note(c siprec.Change) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c.MetadataRaw != nil {
+		d := store.Document{At: c.At.UTC(), Body: c.MetadataRaw}
+		if c.MetadataErr != nil {
+			d.Error = c.MetadataErr.Error()
+			k.flag("bad metadata")
+			k.metadata = max(k.metadata, badMetadata)
+		} else {
+			k.metadata = goodMetadata
+		}
+		k.documents = append(k.documents, d)
+	}
+}
+
+// flag adds a flag once. The caller holds mu.
+func (k *call) flag(f string) {
+	if !slices.Contains(k.flags, f) {
+		k.flags = append(k.flags, f)
+	}
+}
+
+// event adds a line of history. The caller holds mu.
+func (k *call) event(kind, format string, args ...any) {
+	k.history = append(k.history, store.Event{At: time.Now().UTC(), Kind: kind, Text: fmt.Sprintf(format, args...)})
+}
+
+// decline answers every media line so that the client is content and sends
+// nothing: a live port and inactive, since some clients give up the whole
+// session for a port of 0.
+func (k *call) decline(offer *sdp.Description) *siprec.Answer {
+	a := &siprec.Answer{Addr: k.r.cfg.Address}
+	for _, m := range offer.Media {
+		a.Media = append(a.Media, k.unwanted(m))
+	}
+	return a
+}
+
+// unwanted answers a media line that is not recorded.
+func (k *call) unwanted(m sdp.Media) siprec.AnswerMedia {
+	if m.Port == 0 || !plainRTP(m.Proto) {
+		return siprec.AnswerMedia{}
+	}
+	return siprec.AnswerMedia{Port: k.r.cfg.Media.DiscardPort(), Direction: sdp.Inactive}
+}
+
+// begin makes the recording durable, opens its media and answers.
+func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, error) {
+	if !slices.ContainsFunc(c.Offer.Media, func(m sdp.Media) bool { return agree(m).audio }) {
+		return nil, noCodec(c.Offer)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.metadata == noMetadata {
+		k.flag("no metadata")
+	}
+	if k.decision.Reason == Unidentified {
+		k.flag("line unidentified")
+	}
+	k.layout = k.layoutFor(c.Offer)
+	admission, err := k.admission()
+	if err != nil {
+		return nil, err
+	}
+	rec, err := k.r.cfg.Store.Begin(ctx, admission)
+	if err != nil {
+		k.r.log.Error("call not admitted: the store failed", "err", err)
+		return nil, &siprec.Refusal{Code: 503, Reason: "Recording Store Unavailable", RetryAfter: retryAfter}
+	}
+	k.start = time.Now()
+	k.media, err = k.r.cfg.Media.NewCall(media.CallConfig{
+		Start: k.start, Layout: k.layout, Rate: 8000,
+		Bitrate: k.r.cfg.Bitrate, Complexity: k.r.cfg.Complexity, Sink: rec,
+	})
+	if err == nil {
+		k.rec = rec
+		k.event("established", "%s", k.decision.Reason)
+		var a *siprec.Answer
+		if a, err = k.applyLocked(c.Offer); err == nil {
+			k.saveLocked()
+			return a, nil
+		}
+	}
+	k.finishLocked(siprec.End{At: time.Now(), Cause: "no media: " + err.Error()}, rec)
+	return nil, &siprec.Refusal{Code: 503, Reason: "No Media Port", RetryAfter: retryAfter}
+}
+
+// admission is what the store must know before the call is accepted.
+func (k *call) admission() (store.Admission, error) {
+	decision, err := json.Marshal(k.decision)
+	if err != nil {
+		return store.Admission{}, fmt.Errorf("encode decision: %w", err)
+	}
+	channels := 2
+	if k.layout == media.Mono {
+		channels = 1
+	}
+	return store.Admission{
+		Line: k.decision.Line, Queue: k.decision.Queue, Started: time.Now(),
+		Channels: channels, Rate: 8000, PreSkip: media.PreSkip,
+		Decision: decision, Details: k.details(),
+	}, nil
+}
+
+// noCodec is the refusal of an offer that holds nothing we can play.
+func noCodec(offer *sdp.Description) error {
+	for _, m := range offer.Media {
+		if m.Kind == "audio" && rtp(m.Proto) && !plainRTP(m.Proto) {
+			return &siprec.Refusal{Code: 488, Reason: "Not Acceptable Here",
+				Warning: `304 siprecd "encrypted media is not accepted: offer RTP/AVP"`}
+		}
+	}
+	return &siprec.Refusal{Code: 488, Reason: "Not Acceptable Here",
+		Warning: `305 siprecd "no common codec: offer PCMU/8000 or PCMA/8000"`}
+}
+
+// finish ends the recording.
+func (k *call) finish(end siprec.End) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.finishLocked(end, k.rec)
+}
+
+// finishLocked flushes the media path and closes the recording. The store
+// must come to an end even when the server is stopping, so nothing cancels it
+// but its own time limit.
+func (k *call) finishLocked(end siprec.End, rec *store.Recording) {
+	var sum media.Summary
+	if k.media != nil {
+		sum = k.media.Finish(end.At)
+	}
+	k.event("ended", "%s", end.Cause)
+	quality, err := json.Marshal(quality(sum.Streams, k.layout))
+	if err != nil {
+		k.r.log.Error("encode quality", "recording", rec.ID(), "err", err)
+	}
+	err = rec.Finish(k.r.ctx, store.Closing{
+		Ended: end.At, Samples: sum.Samples, Cause: end.Cause, Flags: k.flags,
+		Gaps: gaps(sum.Gaps, k.layout), Quality: quality, Details: k.details(),
+	})
+	if err != nil {
+		k.r.log.Error("recording not finished: it is finished at the next start", "recording", rec.ID(), "err", err)
+		return
+	}
+	k.r.log.Info("recording finished", "recording", rec.ID(), "line", k.decision.Line,
+		"seconds", sum.Duration.Seconds(), "cause", end.Cause, "flags", k.flags)
+}
+
+// receiving says that a packet arrived lately.
+func (k *call) receiving(now time.Time) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.media == nil {
+		return false
+	}
+	return slices.ContainsFunc(k.media.Stats(), func(s media.StreamStats) bool {
+		return !s.LastPacket.IsZero() && now.Sub(s.LastPacket) < receivingWithin
+	})
+}

@@ -1,0 +1,42 @@
+package recorder
+
+import (
+	"time"
+
+	"siprecd/siprec"
+	"siprecd/store/policy"
+)
+
+// metadataState is what the client's metadata has told so far.
+type metadataState int
+
+const (
+	noMetadata metadataState = iota
+	badMetadata
+	goodMetadata
+)
+
+// Unidentified is the reason of a decision to record a call whose line
+// nothing names: losing it would be worse than keeping it, and it is flagged.
+const Unidentified = "unidentified"
+
+// decide asks the policy. Without readable metadata a number that is not
+// listed proves nothing, since To and Request-URI then often name the recorder
+// itself; such a call is recorded and flagged.
+func (r *Recorder) decide(id siprec.Identity, m metadataState) policy.Decision {
+	named := make([]policy.Named, len(id.Lines))
+	for i, c := range id.Lines {
+		named[i] = policy.Named{Value: c.Value, Source: c.Source}
+	}
+	d := r.cfg.Rules.Decide(named, time.Now())
+	unknown := d.Reason == policy.NoNumber || d.Reason == policy.NotListed && m != goodMetadata
+	if !d.Record && unknown {
+		return policy.Decision{Record: true, Reason: Unidentified}
+	}
+	return d
+}
+
+// lineOf is the listed line that a number belongs to, "" for none.
+func (r *Recorder) lineOf(number string) string {
+	return r.cfg.Rules.Decide([]policy.Named{{Value: number}}, time.Now()).Line
+}

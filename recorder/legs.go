@@ -1,0 +1,166 @@
+package recorder
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+
+	"siprecd/media"
+	"siprecd/siprec"
+	"siprecd/siprec/sdp"
+)
+
+// layoutFor is the configured layout, but mono for a session whose only audio
+// line carries both parties: two channels would leave one of them empty.
+func (k *call) layoutFor(offer *sdp.Description) media.Layout {
+	audio, label := 0, ""
+	for _, m := range offer.Media {
+		if agree(m).audio {
+			audio++
+			label = m.Label
+		}
+	}
+	if audio != 1 {
+		return k.r.cfg.Layout
+	}
+	senders := 0
+	for _, p := range k.session.Identity().Parties {
+		if sends(p, label) {
+			senders++
+		}
+	}
+	if senders > 1 {
+		return media.Mono
+	}
+	return k.r.cfg.Layout
+}
+
+// apply brings the recorded legs into line with an offer and answers it.
+func (k *call) apply(offer *sdp.Description) (*siprec.Answer, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.applyLocked(offer)
+}
+
+func (k *call) applyLocked(offer *sdp.Description) (*siprec.Answer, error) {
+	a := &siprec.Answer{Addr: k.r.cfg.Address}
+	sides := k.attribute(offer)
+	for len(k.legs) < len(offer.Media) {
+		k.legs = append(k.legs, nil)
+	}
+	for i, m := range offer.Media {
+		am, err := k.applyLine(i, m, sides[i])
+		if err != nil {
+			return nil, err
+		}
+		a.Media = append(a.Media, am)
+	}
+	return a, nil
+}
+
+// applyLine opens, changes or closes the leg of one media line.
+func (k *call) applyLine(i int, m sdp.Media, side media.Side) (siprec.AnswerMedia, error) {
+	g := agree(m)
+	if m.Port == 0 || !g.audio {
+		k.closeLeg(i)
+		if m.Port != 0 && m.Kind == "audio" {
+			k.flag("stream without a codec we play")
+		}
+		return k.unwanted(m), nil
+	}
+	cfg := media.StreamConfig{
+		Name: m.Label, Side: side, Codecs: g.codecs,
+		Source: netip.AddrPortFrom(m.Addr, uint16(m.Port)), Hold: m.OnHold(),
+	}
+	if cfg.Name == "" {
+		cfg.Name = strconv.Itoa(i)
+		k.flag("stream without label")
+	}
+	l := k.legs[i]
+	if l == nil {
+		s, err := k.media.Add(cfg)
+		if err != nil {
+			return siprec.AnswerMedia{}, fmt.Errorf("open media line %d: %w", i, err)
+		}
+		l = &leg{stream: s, label: m.Label, cfg: cfg}
+		k.legs[i] = l
+		k.event("stream", "%s opened, %s", cfg.Name, k.channel(side))
+	} else {
+		k.change(l, m.Label, cfg)
+	}
+	direction := sdp.RecvOnly
+	if m.Direction == sdp.Inactive || m.Direction == sdp.RecvOnly {
+		direction = sdp.Inactive
+	}
+	return siprec.AnswerMedia{Port: l.stream.Port(), Formats: g.formats, Direction: direction}, nil
+}
+
+// change tells a leg what was agreed anew, and the history what is different.
+func (k *call) change(l *leg, label string, cfg media.StreamConfig) {
+	switch {
+	case cfg.Hold && !l.cfg.Hold:
+		k.event("hold", "%s", cfg.Name)
+	case !cfg.Hold && l.cfg.Hold:
+		k.event("resume", "%s", cfg.Name)
+	}
+	if cfg.Side != l.cfg.Side {
+		k.event("channel", "%s now %s", cfg.Name, k.channel(cfg.Side))
+	}
+	l.label, l.cfg = label, cfg
+	l.stream.Update(cfg)
+}
+
+// closeLeg ends the leg of media line i, if there is one. What was heard stays.
+func (k *call) closeLeg(i int) {
+	if l := k.legs[i]; l != nil {
+		l.stream.Remove()
+		k.event("stream", "%s closed", l.cfg.Name)
+		k.legs[i] = nil
+	}
+}
+
+// identify takes up parties that became known or changed without an offer.
+func (k *call) identify() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	parties := k.session.Identity().Parties
+	for _, l := range k.legs {
+		if l == nil {
+			continue
+		}
+		side, ok := k.sideOf(parties, l.label)
+		if ok && side != l.cfg.Side {
+			cfg := l.cfg
+			cfg.Side = side
+			k.change(l, l.label, cfg)
+		}
+	}
+	if k.decision.Reason == Unidentified && k.metadata == goodMetadata {
+		k.nameLine()
+	}
+}
+
+// nameLine gives a recording whose line was unknown the line that late
+// metadata tells.
+func (k *call) nameLine() {
+	d := k.r.decide(k.session.Identity(), k.metadata)
+	if d.Reason == Unidentified {
+		return
+	}
+	k.r.count(d.Reason)
+	k.decision = d
+	k.event("line", "%s", d.Reason)
+}
+
+// channel names a side as the recording's documents do.
+func (k *call) channel(s media.Side) string { return channelName(k.layout, s) }
+
+func channelName(l media.Layout, s media.Side) string {
+	switch {
+	case l == media.Mono:
+		return "mixed"
+	case s == media.Left:
+		return "left"
+	}
+	return "right"
+}

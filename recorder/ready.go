@@ -1,0 +1,71 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"siprecd/siprec"
+)
+
+// What the checks of readiness allow.
+const (
+	retryAfter    = 10 * time.Second // told with every 503
+	maxJournalAge = 5 * time.Second  // audio not yet durable
+	minFreePorts  = 4                // media ports left for a next call
+)
+
+// Admit says whether a new call can be taken: nil, or the refusal that both
+// INVITE and OPTIONS are answered with. /readyz says the same.
+func (r *Recorder) Admit() error {
+	for _, c := range r.Ready() {
+		if !c.OK {
+			return &siprec.Refusal{Code: 503, Reason: "Service Unavailable", RetryAfter: retryAfter,
+				Warning: fmt.Sprintf("399 siprecd %q", c.Name+": "+c.Error)}
+		}
+	}
+	return nil
+}
+
+// Ready lists the conditions of readiness, always all of them in one order.
+func (r *Recorder) Ready() []Check {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.cfg.Store.Health()
+	load := r.cfg.Media.Load()
+	var draining, journal, disk, ports error
+	if r.draining {
+		draining = errors.New("the recorder is stopping and takes no new calls")
+	}
+	if h.JournalAge > maxJournalAge {
+		journal = fmt.Errorf("audio of the last %.0f s is not on disk yet", h.JournalAge.Seconds())
+	}
+	if h.FreeBytes < r.cfg.Reserve {
+		disk = fmt.Errorf("%d MiB free, below the reserve of %d MiB", h.FreeBytes>>20, r.cfg.Reserve>>20)
+	}
+	if load.PortsTotal-load.PortsUsed < minFreePorts {
+		ports = fmt.Errorf("%d of %d media ports in use", load.PortsUsed, load.PortsTotal)
+	}
+	now := time.Now().UTC()
+	return []Check{
+		r.check(now, "serving", draining),
+		r.check(now, "store", h.LastError),
+		r.check(now, "journal", journal),
+		r.check(now, "disk", disk),
+		r.check(now, "ports", ports),
+	}
+}
+
+// check renders one verdict and remembers since when it holds. The caller
+// holds mu.
+func (r *Recorder) check(now time.Time, name string, err error) Check {
+	c := Check{Name: name, OK: err == nil, Since: now}
+	if err != nil {
+		c.Error = err.Error()
+	}
+	if old, ok := r.checks[name]; ok && old.OK == c.OK {
+		c.Since = old.Since
+	}
+	r.checks[name] = c
+	return c
+}

@@ -1,0 +1,196 @@
+// Package recorder is one call from INVITE to finished recording: the only
+// place where the SIP side, the media path and the store meet.
+//
+//	            policy.Rules: recorded now?
+//	                   |
+//	siprec.Server -> Recorder -> store.Recording (durable before the 200 OK)
+//	                   |               ^
+//	                   +-> media.Call -+ Opus packets
+//
+// A session that the policy does not want recorded is answered so that its
+// caller never suffers, and nothing of it is kept. A session that it does want
+// is admitted only once its keybox and catalogue row are on disk. Who is heard
+// in which channel follows the client's metadata; where that is missing or
+// contradicts the session description, the order of the media lines decides
+// and the recording is flagged.
+//
+// Status, Ready and Admit are computed here from the facts of the three rooms, so
+// that the status page, /readyz and the answer to OPTIONS cannot disagree.
+package recorder
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"siprecd/media"
+	"siprecd/siprec"
+	"siprecd/store"
+	"siprecd/store/policy"
+)
+
+// Config is what a Recorder needs. All fields but RefuseUnlisted and Reserve are required.
+type Config struct {
+	Rules          *policy.Rules
+	Store          *store.Store
+	Media          *media.Engine
+	Address        netip.Addr // where recording clients send media
+	Layout         media.Layout
+	Bitrate        int    // bit/s
+	Complexity     int    // 0 to 10
+	RefuseUnlisted bool   // calls on no listed line get 403; else they are answered and discarded
+	Reserve        uint64 // bytes free on the store's disk below which new calls get 503
+	Version        string
+	Log            *slog.Logger
+}
+
+// Recorder implements siprec.Handler.
+type Recorder struct {
+	ctx     context.Context // the process's: a call's end is not cut off by its dialog's
+	cfg     Config
+	log     *slog.Logger
+	started time.Time
+
+	mu        sync.Mutex       // guards what follows
+	calls     map[string]*call // by session id
+	decisions map[string]uint64
+	checks    map[string]Check // last verdicts, to know since when
+	draining  bool
+	server    Server
+}
+
+// Server is what the recorder asks of the SIP side for its status.
+type Server interface {
+	Addrs() []string
+	Counters() map[string]uint64
+}
+
+// New returns a Recorder that records nothing until a siprec.Server calls it.
+// ctx must outlive every session: its end cuts the finishing of recordings short.
+func New(ctx context.Context, cfg Config) *Recorder {
+	return &Recorder{
+		ctx:       ctx,
+		cfg:       cfg,
+		log:       cfg.Log.With("part", "recorder"),
+		started:   time.Now(),
+		calls:     map[string]*call{},
+		decisions: map[string]uint64{},
+		checks:    map[string]Check{},
+	}
+}
+
+// Attach tells the recorder which SIP server calls it, for its status.
+func (r *Recorder) Attach(s Server) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.server = s
+}
+
+// Drain makes the recorder refuse new calls from now on; live ones go on.
+func (r *Recorder) Drain() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draining = true
+}
+
+// Open implements siprec.Handler: policy first, then what was offered, then
+// durability, then the answer.
+func (r *Recorder) Open(ctx context.Context, s *siprec.Session, c siprec.Change) (*siprec.Answer, error) {
+	k := &call{r: r, session: s}
+	k.note(c)
+	d := r.decide(s.Identity(), k.metadata)
+	r.count(d.Reason)
+	k.decision = d
+	if !d.Record {
+		if d.Reason == policy.NotListed && r.cfg.RefuseUnlisted {
+			return nil, &siprec.Refusal{Code: 403, Reason: "Line Not Recorded"}
+		}
+		r.add(k)
+		return k.decline(c.Offer), nil
+	}
+	a, err := k.begin(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	r.add(k)
+	return a, nil
+}
+
+// Change implements siprec.Handler.
+func (r *Recorder) Change(ctx context.Context, s *siprec.Session, c siprec.Change) (*siprec.Answer, error) {
+	k := r.get(s)
+	if k == nil {
+		return nil, errors.New("change of a session that was never opened")
+	}
+	k.note(c)
+	if k.rec == nil {
+		return r.reconsider(ctx, k, c)
+	}
+	k.identify()
+	if c.Offer == nil {
+		k.save()
+		return nil, nil
+	}
+	a, err := k.apply(c.Offer)
+	k.save()
+	return a, err
+}
+
+// reconsider decides again on a session that is not recorded: the line may
+// have become known, or its campaign may have begun.
+func (r *Recorder) reconsider(ctx context.Context, k *call, c siprec.Change) (*siprec.Answer, error) {
+	if c.Offer == nil {
+		return nil, nil
+	}
+	d := r.decide(k.session.Identity(), k.metadata)
+	if !d.Record {
+		return k.decline(c.Offer), nil
+	}
+	r.count(d.Reason)
+	k.mu.Lock()
+	k.decision = d
+	k.mu.Unlock()
+	return k.begin(ctx, c)
+}
+
+// Close implements siprec.Handler.
+func (r *Recorder) Close(s *siprec.Session, end siprec.End) {
+	k := r.get(s)
+	if k == nil {
+		return
+	}
+	if k.rec != nil {
+		k.finish(end)
+	}
+	r.mu.Lock()
+	delete(r.calls, s.ID())
+	r.mu.Unlock()
+}
+
+// Receiving says that media of the session arrived within the last seconds:
+// such a call is not ended for want of an ACK.
+func (r *Recorder) Receiving(s *siprec.Session) bool {
+	k := r.get(s)
+	return k != nil && k.receiving(time.Now())
+}
+
+func (r *Recorder) add(k *call) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls[k.session.ID()] = k
+}
+
+func (r *Recorder) get(s *siprec.Session) *call {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls[s.ID()]
+}
+
+func (r *Recorder) count(reason string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.decisions[reason]++
+}

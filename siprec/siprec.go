@@ -1,0 +1,96 @@
+// Package siprec is the SIP side of a session recording server: it admits
+// recording clients, keeps their dialogs, and tells a Handler what each
+// recording session is to record.
+package siprec
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"siprecd/siprec/rsmeta"
+	"siprecd/siprec/sdp"
+)
+
+// Handler decides on recording sessions. The calls for one session never
+// overlap and arrive in CSeq order; calls for different sessions run in
+// parallel. A returned *Refusal becomes that response; any other error a 500.
+type Handler interface {
+	// Open is called once per new dialog. The 200 OK leaves when it returns,
+	// so what must be durable before the call is accepted is durable then.
+	// ctx ends when the client cancels.
+	Open(ctx context.Context, s *Session, c Change) (*Answer, error)
+	// Change is called for every later request that brings an offer,
+	// metadata or both. The answer is ignored when c.Offer is nil.
+	Change(ctx context.Context, s *Session, c Change) (*Answer, error)
+	// Close is called once per session for which Open returned an answer.
+	Close(s *Session, end End)
+}
+
+// Change is what one request of the dialog brought.
+type Change struct {
+	Method      string
+	CSeq        uint32
+	At          time.Time        // when it was received (monotonic reading kept)
+	Offer       *sdp.Description // nil: no SDP in this request
+	Proposed    bool             // Offer is our own proposal for a client that sent none; its answer follows in a Change of method ACK
+	Metadata    *rsmeta.Document // nil: none in this request, or unreadable
+	MetadataRaw []byte           // as received, also when unreadable
+	MetadataErr error            // why MetadataRaw could not be read
+}
+
+// Answer says, m-line by m-line, what the recorder takes.
+type Answer struct {
+	Addr  netip.Addr // where media is to be sent
+	Media []AnswerMedia
+}
+
+// AnswerMedia answers the m-line of the same index.
+type AnswerMedia struct {
+	Port      int           // 0 rejects the stream
+	Formats   []uint8       // accepted payload types, in our order; empty: those offered
+	Direction sdp.Direction // RecvOnly or Inactive
+}
+
+// Refusal is an answer other than 200.
+type Refusal struct {
+	Code       int
+	Reason     string
+	RetryAfter time.Duration // 0: none
+	Warning    string        // value of a Warning header, "" for none
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Reason }
+
+// End says how a session ended.
+type End struct {
+	At     time.Time
+	Cause  string // "bye", "ack timeout", "cancelled", "shutdown", ...
+	Reason string // the Reason header of the BYE (RFC 3326), raw
+}
+
+// Candidate is one place where a request or its metadata names a party.
+type Candidate struct {
+	Value  string // as written: sip:, tel:, digits, digits@host
+	Source string // where it stood, e.g. "To", "Diversion", "apkt:request-uri"
+}
+
+// Party is one participant of the recorded call, with the labels it sends.
+type Party struct {
+	ID, Name string
+	AoRs     []string
+	Labels   []string // SDP labels of the streams that it sends
+}
+
+// Identity is who takes part in the recorded call, by the table of what each
+// make of recording client writes where.
+type Identity struct {
+	Caller    Candidate   // the party that placed the call; zero when unknown
+	Called    Candidate   // the number that was called; zero when unknown
+	Agent     Candidate   // the recorded user, where the client names one
+	Lines     []Candidate // every place that may name the listed line, best first
+	CallKey   Candidate   // correlates recordings of one call
+	Parties   []Party     // from the merged metadata
+	Direction string      // "inbound", "outbound" or "" when nothing says
+}

@@ -1,0 +1,55 @@
+package siprectest
+
+import (
+	"encoding/binary"
+	"strings"
+	"time"
+)
+
+// eventPT is the payload type that the offer gives to telephone-event.
+const eventPT = 101
+
+// eventEnds is how often the last packet of an event is sent (RFC 4733
+// 2.5.1.4).
+const eventEnds = 3
+
+// eventCode is the event number of a DTMF digit (RFC 4733 3.2).
+func eventCode(digit byte) (byte, bool) {
+	i := strings.IndexByte("0123456789*#ABCD", digit)
+	return byte(i), i >= 0 && digit != 0
+}
+
+// event sends an RTP event instead of audio, if one is on at this moment of
+// the stream. The timestamp stays at the event's beginning, the duration grows
+// with every packet, and the last one is sent three times.
+func (s *stream) event(at time.Duration) bool {
+	for _, e := range s.leg.Events {
+		if at < e.At || at >= e.At+e.For {
+			continue
+		}
+		ptime := time.Duration(s.samples) * time.Second / sampleRate
+		done := (at-e.At)/ptime + 1 // packets of this event, with this one
+		code, _ := eventCode(e.Digit)
+		begin := s.pos - int(done-1)*s.samples
+		last := at+ptime >= e.At+e.For
+		times := 1
+		if last {
+			times = eventEnds
+		}
+		s.marker = done == 1
+		for range times {
+			s.header(eventPT, s.shift+uint32(begin))
+			b := s.pkt.b[rtpHeader:]
+			b[0], b[1] = code, 10 // volume -10 dBm0
+			if last {
+				b[1] |= 0x80
+			}
+			binary.BigEndian.PutUint16(b[2:], uint16(min(int(done)*s.samples, 0xffff)))
+			s.pkt.n = rtpHeader + 4
+			s.stats.Events++
+			s.write(&s.pkt)
+		}
+		return true
+	}
+	return false
+}

@@ -1,0 +1,236 @@
+package siprectest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// maxMessage is the largest datagram that is read.
+const maxMessage = 65535
+
+// errGone is why a transaction ended whose socket went away.
+var errGone = errors.New("connection lost")
+
+// link is the SIP socket of a client: a connected UDP socket, or a TCP or TLS
+// connection that is dialled again when the other side has closed it. It is
+// the connection (sip.Connection) that sipgo's transactions write to.
+type link struct {
+	network string
+	dial    func(context.Context) (net.Conn, error)
+	quiet   *slog.Logger // for sipgo, which logs whole messages
+	request func(*sip.Request)
+	stray   func(*sip.Response) // a response to no transaction
+
+	mu     sync.Mutex
+	conn   net.Conn // nil: lost or closed
+	local  netip.AddrPort
+	closed bool
+	cause  error // why the last connection was lost
+	txs    map[string]*sip.ClientTx
+	wg     sync.WaitGroup // readers and deliveries
+}
+
+// connect makes sure that there is a connection.
+func (l *link) connect(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return net.ErrClosed
+	}
+	if l.conn != nil {
+		return nil
+	}
+	conn, err := l.dial(ctx)
+	if err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	l.conn = conn
+	l.local = addrPort(conn.LocalAddr())
+	l.wg.Go(func() { l.read(conn) })
+	return nil
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	var ap netip.AddrPort
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		ap = a.AddrPort()
+	case *net.TCPAddr:
+		ap = a.AddrPort()
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// read hands over what arrives until the connection is lost. A datagram that
+// does not parse is dropped; a stream that does not parse is given up.
+func (l *link) read(conn net.Conn) {
+	parser := sip.NewParser()
+	stream := parser.NewSIPStream()
+	defer stream.Close()
+	buf := make([]byte, maxMessage)
+	for {
+		n, err := conn.Read(buf)
+		if err == nil && l.network == "udp" {
+			if msg, err := parser.ParseSIP(buf[:n]); err == nil {
+				l.deliver(msg)
+			}
+			continue
+		}
+		if err == nil {
+			err = stream.ParseSIPStream(buf[:n], l.deliver)
+			if err == nil || errors.Is(err, sip.ErrParseSipPartial) {
+				continue
+			}
+		}
+		if l.network == "udp" && errors.Is(err, syscall.ECONNREFUSED) {
+			l.fail(err) // nothing listens there now; the socket stays good
+			continue
+		}
+		l.lose(conn, err)
+		return
+	}
+}
+
+// lose drops a connection, and with it whatever waits for an answer.
+func (l *link) lose(conn net.Conn, err error) {
+	_ = conn.Close()
+	l.mu.Lock()
+	if l.conn == conn {
+		l.conn = nil
+	}
+	l.mu.Unlock()
+	l.fail(err)
+}
+
+// fail ends all transactions: no answer can come any more.
+func (l *link) fail(err error) {
+	l.mu.Lock()
+	l.cause = err
+	txs := make([]*sip.ClientTx, 0, len(l.txs))
+	for _, tx := range l.txs {
+		txs = append(txs, tx)
+	}
+	l.mu.Unlock()
+	for _, tx := range txs {
+		tx.Terminate()
+	}
+}
+
+// lost says why transactions ended without an answer.
+func (l *link) lost() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause == nil {
+		return errGone
+	}
+	return fmt.Errorf("%w: %w", errGone, l.cause)
+}
+
+// deliver hands a message to its transaction or to the client. It runs apart
+// from the reader because a transaction can hold its caller up.
+func (l *link) deliver(msg sip.Message) {
+	msg.SetTransport(strings.ToUpper(l.network))
+	l.wg.Go(func() {
+		switch m := msg.(type) {
+		case *sip.Request:
+			l.request(m)
+		case *sip.Response:
+			key, err := sip.ClientTxKeyMake(m)
+			if err != nil {
+				return
+			}
+			l.mu.Lock()
+			tx := l.txs[key]
+			l.mu.Unlock()
+			if tx == nil {
+				l.stray(m)
+				return
+			}
+			tx.Receive(m)
+		}
+	})
+}
+
+// begin starts a client transaction.
+func (l *link) begin(ctx context.Context, req *sip.Request) (*sip.ClientTx, error) {
+	if err := l.connect(ctx); err != nil {
+		return nil, err
+	}
+	key, err := sip.ClientTxKeyMake(req)
+	if err != nil {
+		return nil, fmt.Errorf("start transaction: %w", err)
+	}
+	tx := sip.NewClientTx(key, req, l, l.quiet)
+	tx.OnTerminate(func(string, error) {
+		l.mu.Lock()
+		delete(l.txs, key)
+		l.mu.Unlock()
+	})
+	l.mu.Lock()
+	l.txs[key] = tx
+	l.mu.Unlock()
+	if err := tx.Init(); err != nil {
+		tx.Terminate()
+		return nil, fmt.Errorf("send %s: %w", req.Method, err)
+	}
+	return tx, nil
+}
+
+// write sends bytes as they are: for UDP one datagram.
+func (l *link) write(b []byte) error {
+	l.mu.Lock()
+	conn := l.conn
+	l.mu.Unlock()
+	if conn == nil {
+		return l.lost()
+	}
+	_, err := conn.Write(b) // net.Conn writes whole, one writer at a time
+	return err
+}
+
+// WriteMsg implements sip.Connection.
+func (l *link) WriteMsg(msg sip.Message) error {
+	var b bytes.Buffer
+	msg.StringWrite(&b)
+	return l.write(b.Bytes())
+}
+
+// LocalAddr implements sip.Connection.
+func (l *link) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(l.addr()) }
+
+func (l *link) addr() netip.AddrPort {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.local
+}
+
+// Ref implements sip.Connection. Transactions do not own the link.
+func (l *link) Ref(int) int { return 1 }
+
+// TryClose implements sip.Connection; it closes nothing.
+func (l *link) TryClose() (int, error) { return 1, nil }
+
+// Close ends all transactions and waits for the reader.
+func (l *link) Close() error {
+	l.mu.Lock()
+	conn := l.conn
+	l.conn, l.closed = nil, true
+	l.mu.Unlock()
+	var err error
+	if conn != nil {
+		err = conn.Close()
+	}
+	l.fail(net.ErrClosed)
+	l.wg.Wait()
+	return err
+}

@@ -1,0 +1,147 @@
+// Package siprectest is a SIPREC recording client (SRC, RFC 7866): it places
+// recording sessions on a recorder over real sockets, sends the RTP of every
+// party, and reports what it saw. Tests, `siprecd call` and the canary use it.
+//
+//	Options ──► plan ──► Client.Run ──► Call ──► link ──► UDP, TCP or TLS
+//	                        │             │      (SIP: one socket for all calls)
+//	                     Report ◄─────────┤
+//	                                   stream ──► pacer ──► a UDP socket per leg
+//
+// Promises. What is sent is written here and nowhere else: bodies, metadata
+// and RTP share no code with the recorder, so that a fault in one is not
+// hidden by the same fault in the other. Answers are read here too. The same
+// seed gives the same losses, duplicates and swaps. One goroutine paces all
+// streams of all calls; sending a packet allocates nothing, so one process
+// drives hundreds of calls beside the recorder it tests.
+//
+// sipgo gives the message types, the parser and the client transactions. The
+// socket is ours (link), for two reasons: sipgo refuses to send a datagram
+// over 1300 bytes unless a global of its is changed, and an ordinary SIPREC
+// INVITE is larger; and a client that can lose an ACK or vanish on purpose
+// has to own its socket.
+//
+// Caveats. Audio is G.711 at 8 kHz. RTP is sent on a 5 ms grid, so a packet
+// leaves up to 5 ms after its time. There is no SRTP, no RTCP and no digest
+// authentication, and requests go to the target whatever a Record-Route says.
+package siprectest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// ErrOptions is wrapped by every error about options that cannot be used.
+var ErrOptions = errors.New("siprectest: bad options")
+
+// Dialects of the recording metadata, and of the INVITE around it.
+const (
+	RFC7865    = "rfc7865"    // RFC 7865, Require: siprec, +sip.src
+	Draft      = "draft"      // the namespace and elements of the drafts before it
+	BroadWorks = "broadworks" // recording_metadata first, no Require, ;src
+	NoMetadata = "none"       // application/sdp alone
+)
+
+// Codecs of RFC 3551, by the names that Options.Codec takes.
+const (
+	PCMA = "pcma" // G.711 A-law, payload type 8
+	PCMU = "pcmu" // G.711 mu-law, payload type 0
+)
+
+// Options says what to call and how. The zero value of every field but Target
+// is useful. It can be used for any number of runs.
+type Options struct {
+	Target string      // udp://host:port, tcp://, tls:// or sip:host:port (UDP)
+	TLS    *tls.Config // for tls://; nil verifies against the system's roots
+
+	From, To  string // the caller's number and the number called
+	UserAgent string // the User-Agent header
+	Headers   []Header
+	Dialect   string // RFC7865 when empty
+
+	Codec      string        // PCMA when empty
+	Ptime      time.Duration // 20 ms when 0; whole milliseconds, 5 to 60
+	Legs       []Leg         // empty: a caller and an agent in conversation
+	ExtraMedia []string      // further m-lines for the offer, each with its a= lines
+	Duration   time.Duration // from the first packet; 0: as long as the longest audio
+	MediaAddr  netip.Addr    // where RTP is sent from; invalid: as the SIP socket
+
+	Loss, Reorder, Duplicate float64 // fractions of the packets, on every leg
+	Seed                     uint64  // of the three above
+
+	Calls      int     // 1 when 0
+	Rate       float64 // new calls a second; 0: all at once
+	Concurrent int     // most calls at a time; 0: no limit
+
+	Script  []Step // what happens in mid-call
+	Faults  Faults // what this client does wrong
+	Timeout time.Duration
+	Log     *slog.Logger // nil: silent
+}
+
+// Header is one more SIP header field of the initial INVITE.
+type Header struct{ Name, Value string }
+
+// Leg is one party of the recorded call, with the stream that it sends.
+type Leg struct {
+	Label string // a=label (RFC 4574); its place counted from 1 when empty
+	Name  string // display name in the metadata
+	AoR   string // address of record, e.g. sip:02088257050@example.org
+	Codec string // Options.Codec when empty
+	Audio Audio
+	Start time.Duration // the first packet is sent this long after the ACK
+	SSRC  uint32        // random when 0
+	Impair
+}
+
+// Impair is what goes wrong with one stream. Times count from the first
+// moment of the call's media, not from Leg.Start.
+type Impair struct {
+	Loss, Reorder, Duplicate float64 // the larger of this and Options' counts
+	SkewPPM                  float64 // sample clock fast (+) or slow (-) by so many millionths
+	Gaps                     []Span  // nothing is sent, timestamps go on (DTX)
+	Jumps                    []Jump
+	Events                   []Event
+	Foreign                  []Foreign
+}
+
+// Span is a stretch of the call.
+type Span struct{ From, To time.Duration }
+
+// Jump moves the RTP header's counters from a moment on.
+type Jump struct {
+	At        time.Duration
+	Timestamp int32  // samples added
+	Sequence  int16  // numbers added
+	SSRC      uint32 // new source; 0: as before
+}
+
+// Event is a DTMF digit sent as RTP events instead of audio (RFC 4733).
+type Event struct {
+	At, For time.Duration
+	Digit   byte // 0-9 * # A-D
+}
+
+// Foreign marks a stretch whose packets carry a payload type nobody offered.
+type Foreign struct {
+	Span
+	PayloadType uint8
+}
+
+// Step does something in mid-call. At counts from the first moment of media.
+// A step that fails is noted in the call's report and the call goes on.
+type Step struct {
+	At time.Duration
+	Do func(ctx context.Context, c *Call) error
+}
+
+// Faults are ways in which a client misbehaves.
+type Faults struct {
+	CancelAfter time.Duration // CANCEL so long after the INVITE, if unanswered and once a 1xx came
+	LoseAcks    int           // so many ACKs of the call are not sent
+	NoBye       bool          // the client vanishes: packets stop, no BYE
+	NoMedia     bool          // no RTP at all
+}

@@ -1,0 +1,308 @@
+// Package bolt is the store's only door to bbolt. It adds what a recorder
+// needs and bbolt leaves to its caller:
+//
+//   - files come into being by temp, fsync, rename, fsync of the folder, so that
+//     a power cut during the first write never leaves half a database;
+//   - writers that meet are grouped into one commit (the first one in commits
+//     for all who wait), without a delay for a lone one;
+//   - a file that has failed a write or a sync is never written again: retrying
+//     in place loses acknowledged data (the kernel marks the failed pages
+//     clean). The next writer copies the last good state to a new file and
+//     carries on there, or, with NoRotate, gets the error and makes its own;
+//   - a damaged file gives ErrDamaged, not a crash. bbolt reads through mmap: a
+//     truncated file is a bus error and a flipped page may be a panic. Guard
+//     turns both into errors, and says so loudly in the log.
+//
+// Only store and its inner packages import it.
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// ErrDamaged is returned (wrapped) when a database file cannot be read.
+var ErrDamaged = errors.New("database is damaged")
+
+// ErrFailed is returned (wrapped) by Update once the file has failed a write
+// or a sync and no new file could take its place yet.
+var ErrFailed = errors.New("database has failed a write")
+
+// Tx is a bbolt transaction.
+type Tx = bbolt.Tx
+
+// Options configure one database file.
+type Options struct {
+	ReadOnly bool
+	NoRotate bool     // after a failure refuse writes instead of moving to a new file
+	Buckets  []string // made when missing
+	Logger   *slog.Logger
+}
+
+// mmapSize is reserved address space, so that a growing file need not be mapped
+// again, which would wait for all readers. It costs no memory.
+const mmapSize = 256 << 20
+
+// DB is an open database. All methods may be used from several goroutines.
+type DB struct {
+	path    string
+	options Options
+	log     *slog.Logger
+
+	open sync.RWMutex // read-held by View, written when the file is replaced
+	db   *bbolt.DB
+
+	queueMu sync.Mutex
+	queue   []*call
+
+	writer sync.Mutex // held by the one who commits
+	failed error
+	tried  time.Time // last try to replace a failed file
+}
+
+type call struct {
+	fn   func(*Tx) error
+	done chan error
+}
+
+// Open opens the file, making it when it is missing and not ReadOnly.
+func Open(path string, o Options) (*DB, error) {
+	d := &DB{path: path, options: o, log: o.Logger.With("db", filepath.Base(path))}
+	if !o.ReadOnly {
+		if err := d.create(); err != nil {
+			return nil, fmt.Errorf("make %s: %w", filepath.Base(path), err)
+		}
+	}
+	db, err := d.openFile(path, o.ReadOnly)
+	if err != nil {
+		return nil, err
+	}
+	d.db = db
+	return d, nil
+}
+
+func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
+	err = d.guard(func() error {
+		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+			Timeout:         time.Second,
+			ReadOnly:        readOnly,
+			InitialMmapSize: mmapSize,
+			FreelistType:    bbolt.FreelistMapType,
+			NoFreelistSync:  d.options.NoRotate, // a journal file is never opened for writing again
+		})
+		return err
+	})
+	switch {
+	case err == nil:
+		return db, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, bbolt.ErrTimeout), errors.Is(err, ErrDamaged):
+		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
+	}
+	return nil, fmt.Errorf("open %s: %w: %w", filepath.Base(path), ErrDamaged, err)
+}
+
+// create makes the file with its buckets when it does not exist.
+func (d *DB) create() error {
+	if _, err := os.Stat(d.path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	temp := d.path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db, err := d.openFile(temp, false)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *Tx) error {
+		for _, name := range d.options.Buckets {
+			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return d.adopt(temp)
+}
+
+// adopt puts the finished file temp in the database's place, durably.
+func (d *DB) adopt(temp string) error {
+	f, err := os.Open(temp)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, d.path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(d.path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// guard runs fn, which reads a mapped file, so that a damaged file is an error.
+// This is the one place where a panic is taken for damage: bbolt asserts by
+// panicking, and a mapping cut short faults.
+func (d *DB) guard(fn func() error) (err error) {
+	old := debug.SetPanicOnFault(true)
+	defer debug.SetPanicOnFault(old)
+	defer func() {
+		if p := recover(); p != nil {
+			d.log.Error("database is damaged", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	return fn()
+}
+
+// View runs fn in a read transaction. Keep fn short: it must not wait for
+// anybody. Slices from bbolt are valid only inside.
+func (d *DB) View(fn func(*Tx) error) error {
+	d.open.RLock()
+	defer d.open.RUnlock()
+	return d.guard(func() error { return d.db.View(fn) })
+}
+
+// Update runs fn in a write transaction and returns once it is durable. It may
+// share the transaction with others, and fn may run a second time when another
+// one's fn failed, so it must not depend on having run before. On an error
+// nothing of fn is kept for certain.
+func (d *DB) Update(fn func(*Tx) error) error {
+	c := &call{fn, make(chan error, 1)}
+	d.queueMu.Lock()
+	d.queue = append(d.queue, c)
+	d.queueMu.Unlock()
+
+	d.writer.Lock()
+	d.queueMu.Lock()
+	batch := d.queue
+	d.queue = nil
+	d.queueMu.Unlock()
+	if len(batch) > 0 {
+		d.commit(batch)
+	}
+	d.writer.Unlock()
+	return <-c.done
+}
+
+func (d *DB) commit(batch []*call) {
+	if err := d.writable(); err != nil {
+		for _, c := range batch {
+			c.done <- err
+		}
+		return
+	}
+	refused, err := d.transact(batch)
+	if refused && len(batch) > 1 { // find the one to blame
+		for _, c := range batch {
+			d.commit([]*call{c})
+		}
+		return
+	}
+	if err != nil && !refused {
+		d.failed = err
+		d.log.Error("database has failed a write and is not written again", "err", err)
+		err = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	for _, c := range batch {
+		c.done <- err
+	}
+}
+
+// transact commits the batch; refused says that the error came from an fn and
+// not from the file.
+func (d *DB) transact(batch []*call) (refused bool, err error) {
+	err = d.guard(func() error {
+		return d.db.Update(func(tx *Tx) error {
+			for _, c := range batch {
+				if err := c.fn(tx); err != nil {
+					refused = true
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	return refused, err
+}
+
+// writable replaces a failed file, at most twice a second.
+func (d *DB) writable() error {
+	if d.failed == nil {
+		return nil
+	}
+	if d.options.NoRotate || time.Since(d.tried) < 500*time.Millisecond {
+		return fmt.Errorf("%w: %w", ErrFailed, d.failed)
+	}
+	d.tried = time.Now()
+	if err := d.replace(); err != nil {
+		return fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	d.log.Warn("database moved to a new file after a failed write")
+	d.failed = nil
+	return nil
+}
+
+// Compact rewrites the database into a new file without the pages that deleted
+// values still sit in, and puts it in place of the old one. Writers wait.
+func (d *DB) Compact() error {
+	d.writer.Lock()
+	defer d.writer.Unlock()
+	if err := d.replace(); err != nil {
+		return fmt.Errorf("compact %s: %w", filepath.Base(d.path), err)
+	}
+	d.failed = nil
+	return nil
+}
+
+func (d *DB) replace() error {
+	temp := d.path + ".new"
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := d.copyTo(temp); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	err := d.adopt(temp)
+	var db *bbolt.DB
+	if err == nil {
+		db, err = d.openFile(d.path, false)
+	}
+	if err != nil {
+		d.failed = err // the old file may have lost its name: it must not be written
+		return err
+	}
+	d.open.Lock()
+	old := d.db
+	d.db = db
+	d.open.Unlock()
+	return old.Close()
+}
+
+func (d *DB) copyTo(temp string) error {
+	dst, err := d.openFile(temp, false)
+	if err != nil {
+		return err
+	}
+	err = d.guard(func() error { return bbolt.Compact(dst, d.db, 64<<20) })
+	return errors.Join(err, dst.Close())
+}
+
+// Close closes the file. Nobody may be inside a method.
+func (d *DB) Close() error { return d.db.Close() }

@@ -1,0 +1,119 @@
+// Package store keeps recordings: journal, segments, catalogue, keys.
+package store
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// State of a recording.
+type State string
+
+// A recording is live until its last segment and its manifest are durable.
+const (
+	Live     State = "live"
+	Finished State = "finished"
+)
+
+// Admission is what is known when a recording begins.
+type Admission struct {
+	Line     string          // name of the listed line
+	Queue    string          // sub-queue, "" when none
+	Started  time.Time       // wall clock with monotonic reading
+	Channels int             // 2 or 1
+	Rate     int             // encoder input rate, Hz, for the Opus header
+	PreSkip  int             // samples at 48 kHz
+	Decision json.RawMessage // the policy's decision, as recorded in the manifest: holds no personal data
+	Details  Details
+}
+
+// Details are the personal part of a recording: sealed wherever they are kept.
+type Details struct {
+	CallID    string     `json:"call_id,omitempty"`
+	CallKey   string     `json:"call_key,omitempty"`
+	Direction string     `json:"direction,omitempty"` // inbound, outbound
+	Caller    string     `json:"caller,omitempty"`
+	Called    string     `json:"called,omitempty"`
+	Agent     string     `json:"agent,omitempty"`
+	Peer      string     `json:"peer,omitempty"`    // address of the recording client
+	Numbers   []string   `json:"numbers,omitempty"` // normalised numbers by which the recording is found
+	Parties   []Party    `json:"parties,omitempty"`
+	History   []Event    `json:"history,omitempty"`
+	Documents []Document `json:"documents,omitempty"` // metadata as received, oldest first
+}
+
+// Party is one participant and the channel that it is heard in.
+type Party struct {
+	Name    string   `json:"name,omitempty"`
+	AoRs    []string `json:"aors,omitempty"`
+	Channel string   `json:"channel,omitempty"` // left, right, mixed
+	Source  string   `json:"source,omitempty"`  // how the channel was attributed: "metadata" or "order"
+}
+
+// Event is one line of a recording's history.
+type Event struct {
+	At   time.Time `json:"at"`
+	Kind string    `json:"kind"` // established, hold, resume, parties, stream, ended, ...
+	Text string    `json:"text,omitempty"`
+}
+
+// Document is one metadata document as received.
+type Document struct {
+	At    time.Time `json:"at"`
+	Error string    `json:"error,omitempty"`
+	Body  []byte    `json:"body"`
+}
+
+// Gap is a stretch without received audio, in seconds from the start.
+type Gap struct {
+	Channel string  `json:"channel"`
+	From    float64 `json:"from"`
+	To      float64 `json:"to"`
+	Reason  string  `json:"reason"`
+	Packets int     `json:"packets,omitempty"`
+}
+
+// Closing is what is known when a recording ends.
+type Closing struct {
+	Ended   time.Time
+	Samples int64    // length at 48 kHz, pre-skip not counted
+	Cause   string   // bye, shutdown, ...
+	Flags   []string // "no metadata", "bad metadata", "positional", ...
+	Gaps    []Gap
+	Quality json.RawMessage // per-stream counters; no personal data
+	Details Details         // final, replaces the admission's
+}
+
+// Row is one recording as the catalogue lists it.
+type Row struct {
+	ID          string    `json:"id"`
+	State       State     `json:"state"`
+	Interrupted bool      `json:"interrupted"`
+	Line        string    `json:"line"`
+	Queue       string    `json:"queue,omitempty"`
+	Started     time.Time `json:"started"`
+	Ended       time.Time `json:"ended,omitzero"`
+	Duration    float64   `json:"duration_seconds"`
+	Direction   string    `json:"direction,omitempty"`
+	Caller      string    `json:"caller,omitempty"`
+	Called      string    `json:"called,omitempty"`
+	Agent       string    `json:"agent,omitempty"`
+	Channels    int       `json:"channels"`
+	Cause       string    `json:"cause,omitempty"`
+	Flags       []string  `json:"flags,omitempty"`
+	Segments    int       `json:"segments"`
+	Bytes       int64     `json:"bytes"`
+}
+
+// Query selects recordings; zero fields do not restrict. Newest first.
+type Query struct {
+	Line   string
+	Number string // caller, called or agent, in any usual form
+	State  State
+	From   time.Time // started at or after
+	To     time.Time // started before
+	Limit  int       // 0: no limit
+}
+
+// Access says who reads a recording and why; the store refuses an empty one.
+type Access struct{ Who, Why string }
