@@ -82,13 +82,15 @@ type StreamStats struct {
 	Side        Side
 	Port        int
 	Packets     uint64 // placed in the recording
-	Lost        uint64
+	Lost        uint64 // not there when their place was encoded
 	Late        uint64 // came after their place was encoded
 	Duplicate   uint64
 	Reordered   uint64
 	WrongSource uint64
 	NotAgreed   uint64        // payload types not agreed
 	Malformed   uint64        // not RTP
+	RTCP        uint64        // muxed on the RTP port; not read
+	Stray       uint64        // of another sender than the one that is heard, too few to be believed
 	Events      uint64        // telephone-event packets
 	Overflow    uint64        // dropped by the kernel because we were slow (SO_RXQ_OVFL)
 	LastPacket  time.Time     // zero: none so far
@@ -113,4 +115,5 @@ type Summary struct {
 	Samples  int64
 	Streams  []StreamStats
 	Gaps     []Gap
+	Failed   int // frames that libopus refused and silence stands for; never seen
 }

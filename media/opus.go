@@ -17,9 +17,18 @@ type encoder struct {
 	opus *opus.Encoder
 }
 
-// newEncoder sets up libopus for speech: variable bit rate, no DTX.
+// newEncoder sets up libopus: variable bit rate, no DTX.
+//
+// The application is "audio", not "VoIP", although these are calls. At 32
+// kbit/s for two channels of G.711 the latter codes them as SILK, which turns
+// steady tones down by up to 3 dB and lets each side into the other at -20 dB
+// when both sound; "audio" takes CELT, keeps the level within half a dB and
+// the sides 40 dB apart, comes 7 dB closer to the input for speech too, and
+// needs half the CPU (measured with libopus 1.3.1). From 34 kbit/s on at
+// complexity 5, or 38 at 0, a silent side stays entirely silent. Below about
+// 15 kbit/s libopus goes over to SILK by itself.
 func newEncoder(rate, channels, bitrate, complexity int) (*encoder, error) {
-	o, err := opus.NewEncoder(rate, channels, opus.AppVoIP)
+	o, err := opus.NewEncoder(rate, channels, opus.AppAudio)
 	if err != nil {
 		return nil, fmt.Errorf("open an Opus encoder at %d Hz: %w", rate, err)
 	}
@@ -39,4 +48,29 @@ func (e *encoder) encode(pcm []int16, buf *[maxPacket]byte) ([]byte, error) {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
 	return buf[:n:n], nil
+}
+
+// decoder turns Opus packets back into samples, for checking recordings.
+type decoder struct {
+	opus     *opus.Decoder
+	channels int
+}
+
+func newDecoder(rate, channels int) (*decoder, error) {
+	o, err := opus.NewDecoder(rate, channels)
+	if err != nil {
+		return nil, fmt.Errorf("open an Opus decoder: %w", err)
+	}
+	return &decoder{opus: o, channels: channels}, nil
+}
+
+// decode appends a packet's samples, interleaved, to pcm; samples is the
+// packet's length in one channel.
+func (d *decoder) decode(pcm []int16, packet []byte, samples int) ([]int16, error) {
+	from, to := len(pcm), len(pcm)+samples*d.channels
+	pcm = append(pcm, make([]int16, samples*d.channels)...)
+	if _, err := d.opus.Decode(packet, pcm[from:to:to]); err != nil {
+		return nil, fmt.Errorf("decode: %w", err)
+	}
+	return pcm, nil
 }

@@ -191,7 +191,6 @@ func (c *Call) drain(s *Stream) {
 				s.track.stats.Overflow = uint64(p.dropped)
 			}
 			s.track.push(p.data, p.from, arrival-c.start)
-			s.track.stats.LastPacket = at // refined below only if it was ours
 		}
 		if n < len(c.w.rx.bufs) {
 			return

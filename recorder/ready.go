@@ -40,8 +40,11 @@ func (r *Recorder) Ready() []Check {
 	if h.JournalAge > maxJournalAge {
 		journal = fmt.Errorf("audio of the last %.0f s is not on disk yet", h.JournalAge.Seconds())
 	}
-	if h.FreeBytes < r.cfg.Reserve {
-		disk = fmt.Errorf("%d MiB free, below the reserve of %d MiB", h.FreeBytes>>20, r.cfg.Reserve>>20)
+	if h.DiskError == nil && h.DiskFree < r.cfg.Reserve {
+		disk = fmt.Errorf("%d MiB free, below the reserve of %d MiB", h.DiskFree>>20, r.cfg.Reserve>>20)
+	}
+	if h.DiskError != nil {
+		disk = h.DiskError
 	}
 	if load.PortsTotal-load.PortsUsed < minFreePorts {
 		ports = fmt.Errorf("%d of %d media ports in use", load.PortsUsed, load.PortsTotal)

@@ -46,15 +46,15 @@ func (r *Recorder) Status() Status {
 // storeFacts copies the store's health into a status.
 func (r *Recorder) storeFacts(s *Status) {
 	h := r.cfg.Store.Health()
-	s.Recordings = Totals{Live: h.Live, Finished: h.Finished, Interrupted: h.Recovered, Stored: h.Stored}
+	s.Recordings = Totals{Live: h.Live, Finished: h.Finished, Interrupted: uint64(h.Recovered), Stored: uint64(h.Recordings)}
 	s.Journal = Journal{
-		AgeSeconds: h.JournalAge.Seconds(), PendingBytes: h.PendingBytes,
+		AgeSeconds: h.JournalAge.Seconds(), PendingBytes: int64(h.PendingBytes),
 		CommitMS: float64(h.LastCommit.Microseconds()) / 1000,
 	}
 	if h.LastError != nil {
 		s.Journal.Error = h.LastError.Error()
 	}
-	s.Disk = Disk{FreeBytes: h.FreeBytes, TotalBytes: h.TotalBytes}
+	s.Disk = Disk{FreeBytes: h.DiskFree, TotalBytes: h.DiskTotal}
 }
 
 // live is a recorded call as the status shows it; false for a session that is

@@ -3,7 +3,6 @@ package siprec
 import (
 	"bytes"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"mime/quotedprintable"
 	"strings"
@@ -16,9 +15,6 @@ const (
 	maxPartDepth = 3        // multiparts within multiparts
 	maxPartHead  = 8 << 10  // bytes of one part's header
 )
-
-// acceptTypes is what a 415 and the answer to OPTIONS say in Accept.
-const acceptTypes = "application/sdp, application/rs-metadata+xml, application/rs-metadata, multipart/mixed"
 
 // Body is what one request brought.
 type Body struct {
@@ -124,28 +120,32 @@ func splitParts(body []byte, boundary string) [][]byte {
 		return nil
 	}
 	var parts [][]byte
-	start := -1 // of the part being read
-	for at := 0; at < len(body); {
-		end := len(body)
-		if i := bytes.IndexByte(body[at:], '\n'); i >= 0 {
-			end = at + i + 1
+	at, start := 0, -1 // of the line and of the part being read
+	for line := range bytes.Lines(body) {
+		is, closing := delimiter(line, delim)
+		if is && start >= 0 {
+			parts = append(parts, trimBreak(body[start:at]))
 		}
-		rest, ok := bytes.CutPrefix(bytes.TrimRight(body[at:end], " \t\r\n\x00"), delim)
-		closing := string(rest) == "--"
-		if ok && (closing || len(rest) == 0) {
-			if start >= 0 {
-				parts = append(parts, trimBreak(body[start:at]))
-			}
-			if start = end; closing {
-				return parts
-			}
+		at += len(line)
+		switch {
+		case closing:
+			return parts
+		case is:
+			start = at
 		}
-		at = end
 	}
 	if start >= 0 && len(bytes.TrimSpace(body[start:])) > 0 {
 		parts = append(parts, body[start:])
 	}
 	return parts
+}
+
+// delimiter says whether a line is the delimiter, and whether it is the one
+// that closes the multipart.
+func delimiter(line, delim []byte) (is, closing bool) {
+	rest, ok := bytes.CutPrefix(bytes.TrimRight(line, " \t\r\n\x00"), delim)
+	closing = ok && string(rest) == "--"
+	return ok && (closing || len(rest) == 0), closing
 }
 
 // trimBreak drops the line end that belongs to the delimiter behind it.
@@ -166,14 +166,10 @@ func guessDelimiter(body []byte) []byte {
 // that is no header: some parts have none at all.
 func readPart(raw []byte) bodyPart {
 	p, at, name := bodyPart{}, 0, ""
-	for at < len(raw) && at < maxPartHead {
-		end := len(raw)
-		if i := bytes.IndexByte(raw[at:], '\n'); i >= 0 {
-			end = at + i + 1
-		}
-		line := strings.TrimRight(string(raw[at:end]), " \t\r\n")
+	for l := range bytes.Lines(raw[:min(len(raw), maxPartHead)]) {
+		line := strings.TrimRight(string(l), " \t\r\n")
 		if line == "" {
-			at = end
+			at += len(l)
 			break
 		}
 		key, value, isHeader := strings.Cut(line, ":")
@@ -185,7 +181,7 @@ func readPart(raw []byte) bodyPart {
 		} else {
 			break
 		}
-		at = end
+		at += len(l)
 	}
 	p.data = raw[at:]
 	return p
@@ -292,12 +288,12 @@ func cutUnquoted(s string, sep byte) (before, after string, ok bool) {
 		case c == '"':
 			quoted = !quoted
 		case quoted:
+		case c == sep && !angled:
+			return s[:i], s[i+1:], true
 		case c == '<':
 			angled = true
 		case c == '>':
 			angled = false
-		case c == sep && !angled:
-			return s[:i], s[i+1:], true
 		}
 	}
 	return s, "", false

@@ -10,6 +10,7 @@ import (
 
 	"siprecd/siprec/rsmeta"
 	"siprecd/siprec/sdp"
+	"siprecd/siprec/uas"
 )
 
 // Handler decides on recording sessions. The calls for one session never
@@ -21,7 +22,8 @@ type Handler interface {
 	// ctx ends when the client cancels.
 	Open(ctx context.Context, s *Session, c Change) (*Answer, error)
 	// Change is called for every later request that brings an offer,
-	// metadata or both. The answer is ignored when c.Offer is nil.
+	// metadata or both, or whose header changes s.Identity. The answer is
+	// ignored when c.Offer is nil, and when c.Method is ACK or BYE.
 	Change(ctx context.Context, s *Session, c Change) (*Answer, error)
 	// Close is called once per session for which Open returned an answer.
 	Close(s *Session, end End)
@@ -52,23 +54,12 @@ type AnswerMedia struct {
 	Direction sdp.Direction // RecvOnly or Inactive
 }
 
-// Refusal is an answer other than 200.
-type Refusal struct {
-	Code       int
-	Reason     string
-	RetryAfter time.Duration // 0: none
-	Warning    string        // value of a Warning header, "" for none
-}
-
-// Error implements error.
-func (r *Refusal) Error() string { return r.Reason }
+// Refusal is an answer other than 200. As an error of the Handler or of
+// Config.Ready it becomes that response.
+type Refusal = uas.Refusal
 
 // End says how a session ended.
-type End struct {
-	At     time.Time
-	Cause  string // "bye", "ack timeout", "cancelled", "shutdown", ...
-	Reason string // the Reason header of the BYE (RFC 3326), raw
-}
+type End = uas.End
 
 // Candidate is one place where a request or its metadata names a party.
 type Candidate struct {

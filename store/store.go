@@ -1,4 +1,38 @@
-// Package store keeps recordings: journal, segments, catalogue, keys.
+// Package store keeps recordings: it makes them durable before the call is
+// answered, takes their audio without ever blocking, seals it in segments,
+// finishes them with a signed manifest, and finds and hands them out again.
+//
+//	Begin ──────────► keys.db (keybox) + catalog.db (sealed row): both synced
+//	WritePackets ───► memory ──250 ms──► journal/journal-<n>.db
+//	                                        │ cut (60 s), Finish, or after a crash:
+//	                                        ▼ always read back from the journal
+//	                  recordings/YYYY/MM/DD/<id>/000000.opus.age …
+//	Finish ─────────► details.json.age, manifest.json, manifest.sig ──► row: finished
+//	List, Get ◄───── catalog.db          Read ◄── files + keybox, by who and why
+//
+//	DIR/keys/                 see store/seal
+//	DIR/keys.db, catalog.db   see store/catalog
+//	DIR/journal/              see store/journal
+//	DIR/recordings/           finished segments, one folder a recording
+//	DIR/lock                  held by the process that writes; its pid while it does
+//	DIR/store.sock            where that process answers readers
+//	DIR/closed.json           after a clean stop: what the databases' bytes are
+//
+// Promises: when Begin returns nil the recording is durable and will be listed
+// whatever happens. What WritePackets took is durable a tick later; a crash
+// loses at most that. Segment files are written by temp, fsync, read back,
+// rename, fsync of the folder, and only then does the journal let go. When
+// Finish returns nil all of it is durable. The recorder's own keys open no
+// finished recording; frames of it may stand in the journal for up to a minute
+// after its end while other calls keep that journal file alive.
+//
+// When the disk fails or is full, live calls go on from memory (60 s a call,
+// then packets are counted as a gap), Begin refuses, and all resumes by itself.
+// Nothing is ever deleted to make room.
+//
+// Caveats: after a crash the gaps and counters that only the media engine knew
+// are not in the manifest. A byte flipped in unused space of a database is
+// found only after a clean stop; everywhere else it is found always.
 package store
 
 import (
@@ -23,6 +57,7 @@ type Admission struct {
 	Channels int             // 2 or 1
 	Rate     int             // encoder input rate, Hz, for the Opus header
 	PreSkip  int             // samples at 48 kHz
+	Bitrate  int             // bit/s asked of the encoder, for the manifest; 0: not said
 	Decision json.RawMessage // the policy's decision, as recorded in the manifest: holds no personal data
 	Details  Details
 }
@@ -81,7 +116,7 @@ type Closing struct {
 	Flags   []string // "no metadata", "bad metadata", "positional", ...
 	Gaps    []Gap
 	Quality json.RawMessage // per-stream counters; no personal data
-	Details Details         // final, replaces the admission's
+	Details Details         // final; an empty history, empty documents or all empty: those gathered so far stay
 }
 
 // Row is one recording as the catalogue lists it.

@@ -15,12 +15,19 @@ import (
 
 // cli is the command line: one field per command, in the order of the help.
 type cli struct {
-	Config string   `help:"Configuration file. Without it: $$SIPRECD_CONFIG, ./siprecd.yaml, ./data/siprecd.yaml, /etc/siprecd/siprecd.yaml." placeholder:"FILE" type:"path"`
+	Config string   `help:"Configuration file. Without it: $$SIPRECD_CONFIG, ./siprecd.yaml, ./data/siprecd.yaml, /etc/siprecd/siprecd.yaml." placeholder:"FILE"`
 	Set    []string `help:"Override one key of the configuration, value in YAML; may be repeated." placeholder:"KEY=VALUE" sep:"none"`
 
 	Init    initCmd    `cmd:"" help:"Make a data folder: configuration, keys, example policy."`
 	Check   checkCmd   `cmd:"" help:"Check the configuration and the policy."`
+	Serve   serveCmd   `cmd:"" help:"Record calls until stopped."`
+	Call    callCmd    `cmd:"" help:"Place SIPREC calls, as an SBC does, and say what was seen."`
 	Explain explainCmd `cmd:"" help:"Say whether a call is recorded, and why."`
+	List    listCmd    `cmd:"" help:"List the recordings, newest first."`
+	Export  exportCmd  `cmd:"" help:"Write a recording as one Opus file, or sealed as it is kept."`
+	Verify  verifyCmd  `cmd:"" help:"Check every byte that is kept."`
+	Decrypt decryptCmd `cmd:"" help:"Open a sealed export on any machine."`
+	Tail    tailCmd    `cmd:"" help:"Follow what the running server does."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -1,26 +1,26 @@
 // Package web shows the recorder over HTTP: whether it lives, whether it can
-// take a call, what it is doing, and, to our own command line only, what it
-// has kept.
+// take a call, and what it is doing.
 //
-//	TCP (http.listen)                     unix socket DIR/siprecd.sock, 0600
-//	─────────────────                     ──────────────────────────────────
-//	/livez    the process answers         /status as on TCP
-//	/readyz   can it take a call?         /v1/recordings              rows
-//	/metrics  OpenMetrics, srs_           /v1/recordings/{id}         one row
-//	/status   JSON, HTML, SSE, NDJSON     /v1/recordings/{id}/sealed  tar, audited
-//	                                      /v1/verify                  findings
+//	path      TCP (http.listen)  unix socket (DIR/siprecd.sock, 0600)
+//	/livez    x                  x   the process answers
+//	/readyz   x                  x   can it take a call?
+//	/status   x                  x   JSON, HTML, SSE, NDJSON
+//	/metrics  x                      OpenMetrics, prefix srs_
 //
-// Promises: the TCP side shows no personal data and changes nothing; it
-// answers GET and HEAD only. A follower of /status can never slow the
+//	recorder ──Source──► feed: one snapshot a second ──► followers (≤ 64)
+//	                └──► collector, at each scrape
+//
+// Promises: nothing here shows personal data or changes anything; only GET
+// and HEAD are answered. A follower of /status can never slow the
 // recorder or another follower: every follower writes on its own goroutine
 // under a write deadline, all of them share one snapshot a second, and there
 // are at most 64. The page needs no script to be read, and its script needs
 // no inline code, so that the content security policy forbids all of it.
 //
 // Caveats: the TCP side has no log-in; bind it to loopback or to a management
-// network. Whoever may open the socket may read the catalogue in clear and
-// take sealed recordings, which stay sealed without a key; the kernel says
-// who that was.
+// network. The socket is for the commands of this program: they find it by the
+// folder alone, also where the TCP side is off. Recordings are read through
+// the store, not through here.
 package web
 
 import (
@@ -44,7 +44,6 @@ type Source interface {
 // Options are what a Server needs; Source is required.
 type Options struct {
 	Source  Source
-	Store   Recordings           // nil: the control socket has no recordings
 	Metrics *prometheus.Registry // nil: a new one
 	Logger  *slog.Logger         // nil: nothing is logged
 }
@@ -52,7 +51,6 @@ type Options struct {
 // Server answers HTTP. It starts no goroutine of its own.
 type Server struct {
 	source  Source
-	store   Recordings
 	metrics *prometheus.Registry
 	log     *slog.Logger
 	feed    *feed
@@ -71,7 +69,6 @@ func New(o Options) *Server {
 	}
 	s := &Server{
 		source:  o.Source,
-		store:   o.Store,
 		metrics: o.Metrics,
 		log:     o.Logger.With("component", "web"),
 		feed:    newFeed(o.Source),
@@ -93,21 +90,17 @@ func (s *Server) Handler() http.Handler {
 	return guard(mux)
 }
 
-// Control is what the unix socket serves. It must never be served on TCP: it
-// trusts whoever could open the socket.
+// Control is what the unix socket serves.
 func (s *Server) Control() http.Handler {
 	mux := http.NewServeMux()
 	s.probes(mux)
 	mux.HandleFunc("/status", s.status)
-	if s.store != nil {
-		s.recordings(mux)
-	}
 	mux.HandleFunc("/", notFound)
 	return guard(mux)
 }
 
-// NewHTTPServer is a server for one of the handlers, with the time limits and
-// the connection data that they rely on. Its Close ends the followers at once.
+// NewHTTPServer is a server for one of the handlers, with the time limits
+// that they rely on. Its Close ends the followers at once.
 func NewHTTPServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -116,7 +109,6 @@ func NewHTTPServer(h http.Handler) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ConnContext:       withPeer,
 	}
 }
 

@@ -268,6 +268,24 @@ func TestFollowNDJSON(t *testing.T) {
 	}
 }
 
+// The time limit for reading a request must not end a follower, who has long
+// sent his.
+func TestFollowOutlivesReadTimeout(t *testing.T) {
+	src := &fakeSource{status: aStatus()}
+	srv := httptest.NewUnstartedServer(nil)
+	srv.Config = NewHTTPServer(New(Options{Source: src}).Handler())
+	srv.Config.ReadTimeout = 200 * time.Millisecond
+	srv.Config.WriteTimeout = 200 * time.Millisecond
+	srv.Start()
+	t.Cleanup(srv.Close)
+	f := follow(t, srv.URL+"/status", "application/x-ndjson")
+	f.line(t)
+	for i := range uint64(2) {
+		src.change(func(st *recorder.Status) { st.Recordings.Finished = i })
+		f.line(t) // a second later each
+	}
+}
+
 func TestFollowSSE(t *testing.T) {
 	src := &fakeSource{status: aStatus()}
 	f := follow(t, serve(t, src).URL+"/status", "text/event-stream")

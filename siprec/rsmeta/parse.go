@@ -100,7 +100,7 @@ func (r *reader) stream(e *element) {
 	s := Stream{
 		ID:        e.attr("stream_id", "id"),
 		SessionID: e.attr("session_id", "session"),
-		Label:     firstOf(e.child("label"), e.attr("label")),
+		Label:     firstOf(e.attr("media_label"), e.child("label"), e.attr("label")), // media_label: one client puts a name into label
 	}
 	r.d.Streams = append(r.d.Streams, s)
 	r.vendor(e, "stream", s.ID)

@@ -206,13 +206,13 @@ func (s *State) Participants() []Member {
 	return out
 }
 
-// labels resolves stream ids; ids without a stream, or a stream without a
-// label, resolve to nothing.
+// labels resolves stream ids; an id without a stream, a stream without a
+// label and the empty id (Avaya's placeholder) resolve to nothing.
 func (s *State) labels(ids []string) []string {
 	var out []string
 	for _, id := range ids {
 		for _, st := range s.streams {
-			if st.ID == id {
+			if st.ID == id && id != "" {
 				out = addNew(out, st.Label)
 			}
 		}

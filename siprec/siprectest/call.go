@@ -2,14 +2,15 @@ package siprectest
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/siprectest/offer"
+	"siprecd/siprec/siprectest/rtpsend"
 )
 
 // Call is one recording session. Its methods may be used by one goroutine at
@@ -20,11 +21,9 @@ type Call struct {
 	id       string
 	localTag string
 	from, to sip.Uri
-	sdp      sdpInfo
-	meta     metaInfo
-	streams  []*stream
-	conns    []*net.UDPConn
-	began    chan struct{} // closed when media begins
+	sdp      offer.SDP
+	meta     offer.Metadata
+	streams  []*rtpsend.Stream
 	ended    chan struct{} // closed when the recorder sent BYE
 	endOnce  sync.Once
 
@@ -34,6 +33,7 @@ type Call struct {
 	remoteTag string
 	cseq      uint32
 	acks      map[uint32]*sip.Request // of 2xx answers, by CSeq
+	invites   []*sip.ClientTx         // that were answered with 2xx
 	lose      int                     // ACKs still to lose
 	report    CallReport
 	answered  time.Time
@@ -65,36 +65,37 @@ func (c *Client) Invite(ctx context.Context, o Options) (*Call, error) {
 func (c *Client) newCall(p *plan, n int) (*Call, error) {
 	local := c.link.addr()
 	call := &Call{
-		client: c, plan: p, id: newUID().String(), localTag: token(),
-		from:   sip.Uri{Scheme: "sip", User: p.From, Host: uriHost(local.Addr()), Port: int(local.Port())},
-		to:     sip.Uri{Scheme: "sip", User: p.To, Host: uriHost(c.remote.Addr()), Port: int(c.remote.Port())},
-		began:  make(chan struct{}),
+		client: c, plan: p, id: offer.NewUID().String(), localTag: offer.Token(),
+		from:   sip.Uri{Scheme: "sip", User: p.From, Host: offer.URIHost(local.Addr())},
+		to:     sip.Uri{Scheme: "sip", User: p.To, Host: offer.URIHost(c.remote.Addr())},
 		ended:  make(chan struct{}),
-		cseq:   0,
 		acks:   make(map[uint32]*sip.Request),
 		lose:   p.Faults.LoseAcks,
 		report: CallReport{Number: n},
 	}
 	call.report.CallID = call.id
 	call.target = call.to
+	call.target.Port = int(c.remote.Port())
 	if c.link.network != "udp" {
 		call.target.UriParams.Add("transport", c.link.network)
 	}
 	media := p.mediaAddr(local.Addr())
-	call.sdp = sdpInfo{addr: media, id: uint64(random32()), ptime: int(p.Ptime / time.Millisecond), extra: p.ExtraMedia}
-	call.meta = metaInfo{group: newUID(), session: newUID(), callID: newUID().String(), from: p.From, to: p.To, start: time.Now()}
+	call.sdp = offer.SDP{Addr: media, ID: uint64(offer.Random32()), Ptime: int(p.Ptime / time.Millisecond), Extra: p.ExtraMedia}
+	call.meta = offer.Metadata{
+		Group: offer.NewUID(), Session: offer.NewUID(), CallID: offer.NewUID().String(),
+		From: p.From, To: p.To, Start: time.Now(),
+	}
 	for i, leg := range p.Legs {
-		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(media, 0)))
+		s, err := p.stream(c.pacer, media, n, i)
 		if err != nil {
-			call.closeSockets()
-			return nil, fmt.Errorf("open a media socket: %w", err)
+			call.halt()
+			return nil, err
 		}
-		call.conns = append(call.conns, conn)
-		call.streams = append(call.streams, newStream(p, n, i, conn))
-		call.sdp.lines = append(call.sdp.lines, mediaLine{
-			port: addrPort(conn.LocalAddr()).Port(), codec: leg.Codec, label: leg.Label, direction: "sendonly"})
-		call.meta.parties = append(call.meta.parties, metaParty{
-			id: newUID(), stream: newUID(), name: leg.Name, aor: leg.AoR, label: leg.Label})
+		call.streams = append(call.streams, s)
+		call.sdp.Lines = append(call.sdp.Lines, offer.Line{
+			Port: s.Port(), Codec: leg.Codec, Label: leg.Label, Direction: "sendonly"})
+		call.meta.Parties = append(call.meta.Parties, offer.Party{
+			ID: offer.NewUID(), Stream: offer.NewUID(), Name: leg.Name, AoR: leg.AoR, Label: leg.Label})
 	}
 	c.add(call)
 	return call, nil
@@ -124,7 +125,7 @@ func (c *Call) invite(ctx context.Context) error {
 	c.answered = time.Now()
 	c.mu.Unlock()
 	reply := newReply(res)
-	for _, n := range checkAnswer(reply, c.labels(), len(c.sdp.lines)+len(c.plan.ExtraMedia)) {
+	for _, n := range checkAnswer(reply, c.labels(), len(c.sdp.Lines)+len(c.plan.ExtraMedia)) {
 		c.addNote(n)
 	}
 	c.apply(reply.Answer)
@@ -139,28 +140,212 @@ func (c *Call) finalResponse(ctx context.Context, req *sip.Request, cancelAfter 
 	if err != nil {
 		return nil, err
 	}
-	tx.OnRetransmission(func(*sip.Response) { c.ack(req.CSeq().SeqNo) })
-	var cancelAt <-chan time.Time
+	seq := req.CSeq().SeqNo
+	tx.OnRetransmission(func(*sip.Response) { c.ack(seq) })
+	var late <-chan time.Time
 	if cancelAfter > 0 {
 		timer := time.NewTimer(cancelAfter)
 		defer timer.Stop()
-		cancelAt = timer.C
+		late = timer.C
 	}
-	answers := make(chan response, 1)
-	go func() { // ends with the transaction or ctx
-		for {
-			res, err := c.await(ctx, tx)
-			answers <- response{res, err}
-			if err != nil || !res.IsProvisional() {
-				return
+	var ringing, wanted bool // a 1xx came; CANCEL is due
+	for {
+		res, err := c.await(ctx, tx, late)
+		switch {
+		case err != nil:
+			_ = c.client.link.WriteMsg(cancelRequest(req)) // the caller has given up
+			tx.Terminate()
+			return nil, err
+		case res == nil:
+			wanted = true
+		case !res.IsProvisional():
+			if res.IsSuccess() {
+				c.learn(res)
+				c.keep(tx, seq)
+				c.ack(seq)
+			}
+			return res, nil
+		default:
+			ringing = true
+		}
+		if wanted && ringing {
+			wanted = false
+			if _, err := c.do(ctx, cancelRequest(req)); err != nil {
+				c.addNote("CANCEL: " + err.Error())
 			}
 		}
-	}()
-	return c.settle(ctx, tx, req, answers, cancelAt)
+	}
 }
 
-// response is what one wait for a transaction brought.
-type response struct {
-	res *sip.Response
-	err error
+// keep holds on to an answered INVITE until the call ends: its 2xx may come
+// again. Its ACK is made once, so that every copy is the same.
+func (c *Call) keep(tx *sip.ClientTx, seq uint32) {
+	ack := c.newRequest(sip.ACK, seq, Body{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.invites = append(c.invites, tx)
+	c.acks[seq] = ack
+}
+
+// ack sends the ACK of a 2xx, unless it is one to lose.
+func (c *Call) ack(seq uint32) {
+	c.mu.Lock()
+	ack := c.acks[seq]
+	lost := ack != nil && c.lose > 0
+	if lost {
+		c.lose--
+		c.report.AcksLost++
+	}
+	c.mu.Unlock()
+	if ack != nil && !lost {
+		_ = c.client.link.WriteMsg(ack) // its 2xx comes again if this is lost
+	}
+}
+
+// apply sets the streams to what the recorder says it takes.
+func (c *Call) apply(answer []AnswerLine) {
+	c.mu.Lock()
+	c.report.Answer = answer
+	c.mu.Unlock()
+	for i, s := range c.streams {
+		var to netip.AddrPort // silent
+		if i < len(answer) && answer[i].Receives() && !c.plan.Faults.NoMedia {
+			to = netip.AddrPortFrom(answer[i].Addr, uint16(answer[i].Port))
+		}
+		s.Aim(to)
+	}
+}
+
+// start begins the media.
+func (c *Call) start() {
+	c.client.pacer.Start(c.streams...)
+}
+
+// Done is closed when the recorder has ended the call.
+func (c *Call) Done() <-chan struct{} { return c.ended }
+
+// ID is the Call-ID.
+func (c *Call) ID() string { return c.id }
+
+// Wait waits until the media has been sent, the recorder has hung up or ctx
+// ends, which is the only error.
+func (c *Call) Wait(ctx context.Context) error {
+	for _, s := range c.streams {
+		select {
+		case <-s.Done():
+		case <-c.ended:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// Bye ends the call: media stops, then BYE, then its answer. Ended already by
+// the recorder, it only cleans up.
+func (c *Call) Bye(ctx context.Context) error {
+	c.halt()
+	select {
+	case <-c.ended:
+		c.drop("remote bye")
+		return nil
+	default:
+	}
+	defer c.drop("bye")
+	ctx, cancel := context.WithTimeout(ctx, c.plan.Timeout)
+	defer cancel()
+	res, err := c.do(ctx, c.newRequest(sip.BYE, c.nextCSeq(), Body{}))
+	if err != nil {
+		return c.note(fmt.Errorf("BYE: %w", err))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.ByeCode = res.StatusCode
+	if !res.IsSuccess() {
+		return fmt.Errorf("BYE: %d %s", res.StatusCode, res.Reason)
+	}
+	return nil
+}
+
+// Vanish ends the call without telling the recorder.
+func (c *Call) Vanish() {
+	c.halt()
+	c.drop("vanished")
+}
+
+// remoteBye takes the recorder's BYE.
+func (c *Call) remoteBye(req *sip.Request) {
+	c.endOnce.Do(func() {
+		if h := req.GetHeader("Reason"); h != nil {
+			c.addNote("the recorder hung up: " + h.Value())
+		}
+		close(c.ended)
+	})
+}
+
+// halt ends the media.
+func (c *Call) halt() {
+	for _, s := range c.streams {
+		s.Halt()
+	}
+}
+
+// drop forgets the call and settles its report.
+func (c *Call) drop(how string) {
+	c.client.remove(c)
+	c.halt()
+	c.mu.Lock()
+	c.report.Ended = how
+	if !c.answered.IsZero() {
+		c.report.TalkSeconds = time.Since(c.answered).Seconds()
+	}
+	invites := c.invites
+	c.mu.Unlock()
+	for _, tx := range invites {
+		tx.Terminate()
+	}
+}
+
+// Report is what has been seen of the call so far.
+func (c *Call) Report() CallReport {
+	c.mu.Lock()
+	r := c.report
+	r.Notes = append([]string(nil), r.Notes...)
+	c.mu.Unlock()
+	for _, s := range c.streams {
+		r.Legs = append(r.Legs, s.Stats())
+	}
+	return r
+}
+
+func (c *Call) nextCSeq() uint32 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cseq++
+	return c.cseq
+}
+
+func (c *Call) labels() []string {
+	var labels []string
+	for _, l := range c.plan.Legs {
+		labels = append(labels, l.Label)
+	}
+	return labels
+}
+
+func (c *Call) addNote(n string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.report.Notes = append(c.report.Notes, n)
+}
+
+// note keeps the first error for the report and hands it on.
+func (c *Call) note(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.report.Error == "" {
+		c.report.Error = err.Error()
+	}
+	return err
 }

@@ -11,13 +11,15 @@ import (
 	"sync"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/siprectest/rtpsend"
 )
 
 // Client is a recording client bound to one recorder. All its calls share one
 // SIP socket and one pacing goroutine.
 type Client struct {
 	link   *link
-	pacer  *pacer
+	pacer  *rtpsend.Pacer
 	remote netip.AddrPort
 
 	mu    sync.Mutex
@@ -31,7 +33,7 @@ func Dial(ctx context.Context, to string, tlsc *tls.Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{calls: make(map[string]*Call), pacer: newPacer()}
+	c := &Client{calls: make(map[string]*Call), pacer: rtpsend.NewPacer()}
 	c.link = &link{
 		network: network,
 		dial:    dialer(network, addr, tlsc),
@@ -41,7 +43,7 @@ func Dial(ctx context.Context, to string, tlsc *tls.Config) (*Client, error) {
 		txs:     make(map[string]*sip.ClientTx),
 	}
 	if err := c.link.connect(ctx); err != nil {
-		c.pacer.stop()
+		c.pacer.Stop()
 		return nil, err
 	}
 	c.link.mu.Lock()
@@ -68,12 +70,12 @@ func (c *Client) SendRaw(b []byte) error { return c.link.write(b) }
 // Close ends the client. Calls that are still up are left as they are: the
 // recorder hears no BYE.
 func (c *Client) Close() error {
-	c.pacer.stop()
+	c.pacer.Stop()
 	err := c.link.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, call := range c.calls {
-		call.closeSockets()
+		call.halt()
 	}
 	return err
 }

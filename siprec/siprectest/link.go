@@ -11,12 +11,15 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
 )
 
-// maxMessage is the largest datagram that is read.
-const maxMessage = 65535
+const (
+	maxMessage   = 65535            // the largest datagram that is read
+	writeTimeout = 10 * time.Second // for a stream whose other side does not read
+)
 
 // errGone is why a transaction ended whose socket went away.
 var errGone = errors.New("connection lost")
@@ -194,7 +197,13 @@ func (l *link) write(b []byte) error {
 	if conn == nil {
 		return l.lost()
 	}
+	if l.network != "udp" {
+		_ = conn.SetWriteDeadline(time.Now().Add(writeTimeout)) // Write says if it is closed
+	}
 	_, err := conn.Write(b) // net.Conn writes whole, one writer at a time
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		_, err = conn.Write(b) // that was about an earlier datagram; this one was not sent
+	}
 	return err
 }
 

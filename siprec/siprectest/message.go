@@ -2,18 +2,16 @@ package siprectest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/emiago/sipgo/sip"
-)
 
-// Body is the body of a SIP request. The zero Body is none.
-type Body struct {
-	Type string // Content-Type
-	Data []byte
-}
+	"siprecd/siprec/siprectest/offer"
+)
 
 // Reply is the final response to a request.
 type Reply struct {
@@ -46,7 +44,7 @@ func (e *StatusError) Error() string { return fmt.Sprintf("refused: %d %s", e.Co
 func newReply(res *sip.Response) Reply {
 	return Reply{
 		Code: res.StatusCode, Reason: res.Reason,
-		Body: res.Body(), Answer: readAnswer(res.Body()), res: res,
+		Body: res.Body(), Answer: offer.ReadAnswer(res.Body()), res: res,
 	}
 }
 
@@ -64,7 +62,7 @@ func (c *Call) newRequest(method sip.RequestMethod, cseq uint32, body Body) *sip
 	local := c.client.link.addr()
 	via := &sip.ViaHeader{
 		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: c.client.transport(),
-		Host: uriHost(local.Addr()), Port: int(local.Port()),
+		Host: offer.URIHost(local.Addr()), Port: int(local.Port()),
 	}
 	via.Params.Add("branch", sip.GenerateBranch())
 	via.Params.Add("rport", "")
@@ -131,26 +129,45 @@ func (c *Call) do(ctx context.Context, req *sip.Request) (*sip.Response, error) 
 	}
 	defer tx.Terminate()
 	for {
-		res, err := c.await(ctx, tx)
+		res, err := c.await(ctx, tx, nil)
 		if err != nil || !res.IsProvisional() {
 			return res, err
 		}
 	}
 }
 
-// await waits for the next response of a transaction.
-func (c *Call) await(ctx context.Context, tx *sip.ClientTx) (*sip.Response, error) {
+// await waits for the next response of a transaction. When late fires first,
+// there is neither response nor error.
+func (c *Call) await(ctx context.Context, tx *sip.ClientTx, late <-chan time.Time) (*sip.Response, error) {
 	select {
 	case res := <-tx.Responses():
 		return res, nil
+	case <-late:
+		return nil, nil
 	case <-tx.Done():
-		if err := c.client.link.lost(); tx.Err() == sip.ErrTransactionCanceled {
-			return nil, err
+		if err := tx.Err(); errors.Is(err, sip.ErrTransactionTimeout) {
+			return nil, fmt.Errorf("no answer: %w", err)
 		}
-		return nil, fmt.Errorf("no answer: %w", tx.Err())
+		return nil, c.client.link.lost() // ended by link.fail
 	case <-ctx.Done():
 		return nil, fmt.Errorf("no answer: %w", context.Cause(ctx))
 	}
+}
+
+// cancelRequest is the CANCEL of an INVITE (RFC 3261 9.1): same Request-URI,
+// branch and numbers.
+func cancelRequest(invite *sip.Request) *sip.Request {
+	req := sip.NewRequest(sip.CANCEL, *invite.Recipient.Clone())
+	req.SetTransport(invite.Transport())
+	hops := sip.MaxForwardsHeader(70)
+	req.AppendHeader(invite.Via().Clone())
+	req.AppendHeader(&hops)
+	sip.CopyHeaders("From", invite, req)
+	sip.CopyHeaders("To", invite, req)
+	sip.CopyHeaders("Call-ID", invite, req)
+	req.AppendHeader(&sip.CSeqHeader{SeqNo: invite.CSeq().SeqNo, MethodName: sip.CANCEL})
+	req.SetBody(nil)
+	return req
 }
 
 // checkAnswer notes what is odd about the answer to an offer of n m-lines.

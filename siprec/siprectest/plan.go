@@ -9,25 +9,17 @@ import (
 	"strconv"
 	"time"
 
+	"siprecd/siprec/siprectest/audio"
+	"siprecd/siprec/siprectest/offer"
+	"siprecd/siprec/siprectest/rtpsend"
 	"siprecd/testdata/speech"
 )
-
-// sampleRate is the rate of G.711, Hz.
-const sampleRate = 8000
 
 // plan is Options checked, completed, and encoded once for all calls.
 type plan struct {
 	Options
-	sources []source // one a leg
+	streams []rtpsend.Config // one a leg, without what differs between calls
 	media   time.Duration
-}
-
-// source is the audio of one leg, ready to be sent: a byte is a sample.
-type source struct {
-	pt      uint8
-	payload []byte
-	loop    bool
-	silence byte
 }
 
 // target splits a target into network (udp, tcp, tls) and host:port.
@@ -124,7 +116,7 @@ func (p *plan) legs() error {
 	legs := append([]Leg(nil), p.Legs...)
 	if len(legs) == 0 {
 		var err error
-		if legs, err = conversation(); err != nil {
+		if legs, err = Conversation(); err != nil {
 			return err
 		}
 	}
@@ -150,7 +142,7 @@ func (l *Leg) check() error {
 		return fmt.Errorf("%w: codec %q: want %s or %s", ErrOptions, l.Codec, PCMA, PCMU)
 	}
 	for _, e := range l.Events {
-		if _, ok := eventCode(e.Digit); !ok {
+		if _, ok := rtpsend.EventCode(e.Digit); !ok {
 			return fmt.Errorf("%w: DTMF digit %q", ErrOptions, e.Digit)
 		}
 	}
@@ -160,13 +152,14 @@ func (l *Leg) check() error {
 	return checkFractions(l.Loss, l.Reorder, l.Duplicate)
 }
 
-// conversation is what is sent when no legs are given.
-func conversation() ([]Leg, error) {
-	caller, err := ReadWAV(speech.Caller())
+// Conversation is what is sent when no legs are given: a caller and an agent in
+// turns, from the built-in speech, looping.
+func Conversation() ([]Leg, error) {
+	caller, err := audio.ReadWAV(speech.Caller())
 	if err != nil {
 		return nil, fmt.Errorf("read the built-in caller: %w", err)
 	}
-	agent, err := ReadWAV(speech.Agent())
+	agent, err := audio.ReadWAV(speech.Agent())
 	if err != nil {
 		return nil, fmt.Errorf("read the built-in agent: %w", err)
 	}
@@ -178,23 +171,38 @@ func conversation() ([]Leg, error) {
 func (p *plan) encode() {
 	p.media = p.Duration
 	for _, l := range p.Legs {
-		s := source{loop: l.Audio.Loop && len(l.Audio.PCM) > 0}
-		enc := encodeALaw
-		if l.Codec == PCMU {
-			enc = encodeMuLaw
-		} else {
-			s.pt = 8
-		}
-		s.silence = enc(0)
-		s.payload = make([]byte, len(l.Audio.PCM))
-		for i, v := range l.Audio.PCM {
-			s.payload[i] = enc(v)
-		}
-		p.sources = append(p.sources, s)
 		if p.Duration == 0 {
 			p.media = max(p.media, l.Start+l.Audio.Length())
 		}
 	}
+	for _, l := range p.Legs {
+		pt, enc := uint8(8), audio.EncodeALaw
+		if l.Codec == PCMU {
+			pt, enc = 0, audio.EncodeMuLaw
+		}
+		payload := make([]byte, len(l.Audio.PCM))
+		for i, v := range l.Audio.PCM {
+			payload[i] = enc(v)
+		}
+		p.streams = append(p.streams, rtpsend.Config{
+			Label: l.Label, Payload: payload, Loop: l.Audio.Loop, Silence: enc(0),
+			PayloadType: pt, EventPT: offer.EventPT, Ptime: p.Ptime,
+			Start: l.Start, End: p.media, Impair: l.Impair,
+		})
+	}
+}
+
+// stream opens the stream of leg i of a call. What its random source gives
+// depends on the seed, the call's number and the leg's place alone.
+func (p *plan) stream(pacer *rtpsend.Pacer, from netip.Addr, call, i int) (*rtpsend.Stream, error) {
+	c := p.streams[i]
+	c.SSRC = p.Legs[i].SSRC
+	if c.SSRC == 0 {
+		c.SSRC = offer.Random32()
+	}
+	c.Sequence, c.Timestamp = uint16(offer.Random32()), offer.Random32()
+	c.Seed = [2]uint64{p.Seed, uint64(call)<<16 | uint64(i)}
+	return pacer.NewStream(c, rtpsend.Socket{Addr: from, Shared: p.SharePorts, Number: i})
 }
 
 // mediaAddr is the address that RTP is sent from: as chosen, or as SIP's.

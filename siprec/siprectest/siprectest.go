@@ -32,23 +32,37 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"siprecd/siprec/siprectest/audio"
+	"siprecd/siprec/siprectest/offer"
+	"siprecd/siprec/siprectest/rtpsend"
 )
 
 // ErrOptions is wrapped by every error about options that cannot be used.
 var ErrOptions = errors.New("siprectest: bad options")
 
-// Dialects of the recording metadata, and of the INVITE around it.
+// The names of offer, audio and rtpsend that users of this package need.
 const (
-	RFC7865    = "rfc7865"    // RFC 7865, Require: siprec, +sip.src
-	Draft      = "draft"      // the namespace and elements of the drafts before it
-	BroadWorks = "broadworks" // recording_metadata first, no Require, ;src
-	NoMetadata = "none"       // application/sdp alone
+	RFC7865    = offer.RFC7865    // RFC 7865, Require: siprec, +sip.src
+	Draft      = offer.Draft      // the namespace and elements of the drafts before it
+	BroadWorks = offer.BroadWorks // recording_metadata first, no Require, ;src
+	NoMetadata = offer.NoMetadata // application/sdp alone
+
+	PCMA = offer.PCMA // G.711 A-law, payload type 8
+	PCMU = offer.PCMU // G.711 mu-law, payload type 0
 )
 
-// Codecs of RFC 3551, by the names that Options.Codec takes.
-const (
-	PCMA = "pcma" // G.711 A-law, payload type 8
-	PCMU = "pcmu" // G.711 mu-law, payload type 0
+// Types of the packages below that Options and Report are made of.
+type (
+	Audio      = audio.Audio      // what a leg says: audio.Tone, audio.ReadWAV, ...
+	Body       = offer.Body       // of a SIP request
+	AnswerLine = offer.AnswerLine // an m-line of the recorder's answer
+	Impair     = rtpsend.Impair   // what goes wrong with a stream
+	Span       = rtpsend.Span
+	Jump       = rtpsend.Jump
+	Event      = rtpsend.Event
+	Foreign    = rtpsend.Foreign
+	LegReport  = rtpsend.Stats // the packets of one leg
 )
 
 // Options says what to call and how. The zero value of every field but Target
@@ -68,6 +82,7 @@ type Options struct {
 	ExtraMedia []string      // further m-lines for the offer, each with its a= lines
 	Duration   time.Duration // from the first packet; 0: as long as the longest audio
 	MediaAddr  netip.Addr    // where RTP is sent from; invalid: as the SIP socket
+	SharePorts bool          // one port per leg for all calls together: cheaper, less like a real client
 
 	Loss, Reorder, Duplicate float64 // fractions of the packets, on every leg
 	Seed                     uint64  // of the three above
@@ -95,40 +110,6 @@ type Leg struct {
 	Start time.Duration // the first packet is sent this long after the ACK
 	SSRC  uint32        // random when 0
 	Impair
-}
-
-// Impair is what goes wrong with one stream. Times count from the first
-// moment of the call's media, not from Leg.Start.
-type Impair struct {
-	Loss, Reorder, Duplicate float64 // the larger of this and Options' counts
-	SkewPPM                  float64 // sample clock fast (+) or slow (-) by so many millionths
-	Gaps                     []Span  // nothing is sent, timestamps go on (DTX)
-	Jumps                    []Jump
-	Events                   []Event
-	Foreign                  []Foreign
-}
-
-// Span is a stretch of the call.
-type Span struct{ From, To time.Duration }
-
-// Jump moves the RTP header's counters from a moment on.
-type Jump struct {
-	At        time.Duration
-	Timestamp int32  // samples added
-	Sequence  int16  // numbers added
-	SSRC      uint32 // new source; 0: as before
-}
-
-// Event is a DTMF digit sent as RTP events instead of audio (RFC 4733).
-type Event struct {
-	At, For time.Duration
-	Digit   byte // 0-9 * # A-D
-}
-
-// Foreign marks a stretch whose packets carry a payload type nobody offered.
-type Foreign struct {
-	Span
-	PayloadType uint8
 }
 
 // Step does something in mid-call. At counts from the first moment of media.

@@ -37,6 +37,9 @@ var ErrDamaged = errors.New("database is damaged")
 // or a sync and no new file could take its place yet.
 var ErrFailed = errors.New("database has failed a write")
 
+// ErrBusy is returned (wrapped) when another process has the file open.
+var ErrBusy = bbolt.ErrTimeout
+
 // Tx is a bbolt transaction.
 type Tx = bbolt.Tx
 

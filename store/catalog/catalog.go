@@ -39,6 +39,9 @@ var ErrNotFound = errors.New("no such recording")
 // ErrAmbiguous is returned (wrapped) when an id prefix fits several recordings.
 var ErrAmbiguous = errors.New("several recordings begin like this")
 
+// ErrBusy is returned (wrapped) when another process has the files open.
+var ErrBusy = errors.New("another process has the catalogue open")
+
 // Files of the catalogue.
 const (
 	File     = "catalog.db"
@@ -94,6 +97,9 @@ func Open(dir string, host *seal.Host, readOnly bool, log *slog.Logger) (*Catalo
 	var err error
 	c.rows, err = bolt.Open(filepath.Join(dir, File), bolt.Options{
 		ReadOnly: readOnly, Buckets: []string{rows, details, live, lines, numbers, totals}, Logger: log})
+	if errors.Is(err, bolt.ErrBusy) {
+		err = fmt.Errorf("%w: %w", ErrBusy, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +137,7 @@ func (c *Catalog) Admit(e Entry, keybox []byte) error {
 	go func() {
 		boxed <- c.keys.Update(func(tx *bolt.Tx) error {
 			b := tx.Bucket([]byte(boxes))
-			b.FillPercent = 0.9 // ids come in order
+			b.FillPercent = 0.9
 			return b.Put(e.ID[:], keybox)
 		})
 	}()
@@ -145,33 +151,62 @@ func (c *Catalog) Admit(e Entry, keybox []byte) error {
 	return nil
 }
 
-// Put writes the pieces of an entry in one transaction.
-func (c *Catalog) Put(e Entry) error {
+// Put writes the pieces of the entries in one transaction.
+func (c *Catalog) Put(entries ...Entry) error {
 	err := c.rows.Update(func(tx *bolt.Tx) error {
-		for name, piece := range map[string][]byte{rows: e.Row, details: e.Details, live: e.State} {
-			if piece == nil {
-				continue
-			}
-			b := tx.Bucket([]byte(name))
-			b.FillPercent = 0.9
-			if err := b.Put(e.ID[:], c.seal(name, e.ID[:], piece)); err != nil {
+		for _, e := range entries {
+			if err := c.put(tx, e); err != nil {
 				return err
 			}
 		}
-		if e.Over {
-			if err := tx.Bucket([]byte(live)).Delete(e.ID[:]); err != nil {
-				return err
-			}
-		}
-		if err := c.putIndex(tx, e); err != nil {
-			return err
-		}
-		return c.addTotals(tx, e.Add)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("write catalogue: %w", err)
 	}
 	return nil
+}
+
+// PutLive is Put for entries that must not touch a recording that has been
+// finished meanwhile: those are left out.
+func (c *Catalog) PutLive(entries ...Entry) error {
+	err := c.rows.Update(func(tx *bolt.Tx) error {
+		for _, e := range entries {
+			if tx.Bucket([]byte(live)).Get(e.ID[:]) == nil {
+				continue
+			}
+			if err := c.put(tx, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write catalogue: %w", err)
+	}
+	return nil
+}
+
+func (c *Catalog) put(tx *bolt.Tx, e Entry) error {
+	for name, piece := range map[string][]byte{rows: e.Row, details: e.Details, live: e.State} {
+		if piece == nil {
+			continue
+		}
+		b := tx.Bucket([]byte(name))
+		b.FillPercent = 0.9 // ids come in order
+		if err := b.Put(e.ID[:], c.seal(name, e.ID[:], piece)); err != nil {
+			return err
+		}
+	}
+	if e.Over {
+		if err := tx.Bucket([]byte(live)).Delete(e.ID[:]); err != nil {
+			return err
+		}
+	}
+	if err := c.putIndex(tx, e); err != nil {
+		return err
+	}
+	return c.addTotals(tx, e.Add)
 }
 
 func (c *Catalog) putIndex(tx *bolt.Tx, e Entry) error {

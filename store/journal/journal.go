@@ -107,6 +107,7 @@ type ref struct {
 type Stats struct {
 	Oldest      time.Time     // when the oldest packet not yet durable came; zero: none waits
 	Pending     int           // bytes waiting
+	Missed      uint64        // packets of live streams left out because too many waited
 	LastCommit  time.Duration // how long the last commit took
 	LastError   error         // of the last commit; nil once one succeeded again
 	Commits     uint64
@@ -149,21 +150,39 @@ func (j *Journal) Segments() []Segment {
 // Flush returns once everything written before the call is durable. It waits
 // through failed commits until ctx ends.
 func (j *Journal) Flush(ctx context.Context) error {
+	if err := j.flushUntil(ctx.Done()); err != nil {
+		return fmt.Errorf("flush journal: %w", errors.Join(ctx.Err(), err))
+	}
+	return nil
+}
+
+// FlushWithin is Flush with a limit of its own.
+func (j *Journal) FlushWithin(limit time.Duration) error {
+	enough := make(chan struct{})
+	t := time.AfterFunc(limit, func() { close(enough) })
+	defer t.Stop()
+	if err := j.flushUntil(enough); err != nil {
+		return fmt.Errorf("flush journal: %w", err)
+	}
+	return nil
+}
+
+func (j *Journal) flushUntil(enough <-chan struct{}) error {
 	f := flushing{make(chan struct{})}
 	select {
 	case j.flush <- f:
 	case <-j.done:
-		return errors.New("flush journal: closed")
-	case <-ctx.Done():
-		return fmt.Errorf("flush journal: %w", ctx.Err())
+		return errors.New("closed")
+	case <-enough:
+		return errors.New("the disk does not take it in time")
 	}
 	select {
 	case <-f.done:
 		return nil
 	case <-j.done:
-		return errors.New("flush journal: closed")
-	case <-ctx.Done():
-		return fmt.Errorf("flush journal: %w", ctx.Err())
+		return errors.New("closed")
+	case <-enough:
+		return errors.New("the disk does not take it in time")
 	}
 }
 
@@ -190,8 +209,9 @@ func (j *Journal) Stats() Stats {
 	}
 	j.mu.Unlock()
 	for _, s := range streams {
-		bytes, oldest := s.pending()
+		bytes, missed, oldest := s.pending()
 		st.Pending += bytes
+		st.Missed += missed
 		if !oldest.IsZero() && (st.Oldest.IsZero() || oldest.Before(st.Oldest)) {
 			st.Oldest = oldest
 		}

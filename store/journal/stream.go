@@ -21,7 +21,7 @@ type Stream struct {
 	bytes   int
 	oldest  []time.Time // of the chunks not durable, in order
 	tail    [][]byte    // the last PreRoll packets, without a hole
-	missed  []Range
+	missed  uint64      // packets left out because too many waited
 	closed  bool
 }
 
@@ -69,23 +69,19 @@ func (s *Stream) Write(packets [][]byte) {
 	}
 }
 
-// Close ends the stream and returns how many packets were written to it and
-// which of them were lost because the disk did not take them in time.
-func (s *Stream) Close() (packets int, missed []Range) {
+// Close ends the stream and returns how many packets were written to it, those
+// included that were lost because the disk did not take them in time: Read has
+// a hole there.
+func (s *Stream) Close() (packets int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
-	return int(s.next), s.missed
+	return int(s.next)
 }
 
-// miss counts the next packet as lost.
+// miss leaves the next packet out.
 func (s *Stream) miss() {
-	n := int(s.next)
-	if k := len(s.missed); k > 0 && s.missed[k-1].To == n {
-		s.missed[k-1].To++
-	} else {
-		s.missed = append(s.missed, Range{n, n + 1})
-	}
+	s.missed++
 	s.tail, s.open = nil, nil
 }
 
@@ -153,11 +149,11 @@ func (s *Stream) acknowledge(c *chunk) {
 	s.oldest = s.oldest[1:]
 }
 
-func (s *Stream) pending() (bytes int, oldest time.Time) {
+func (s *Stream) pending() (bytes int, missed uint64, oldest time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.oldest) > 0 {
 		oldest = s.oldest[0]
 	}
-	return s.bytes, oldest
+	return s.bytes, s.missed, oldest
 }

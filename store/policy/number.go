@@ -67,11 +67,10 @@ func (n Numbering) read(digits string, plus bool) string {
 	if rest, ok := strings.CutPrefix(digits, "00"); ok && len(rest) >= minNational && rest[0] != '0' {
 		return n.international(rest)
 	}
-	if rest, ok := strings.CutPrefix(digits, n.Trunk); ok && n.Trunk != "" {
-		if len(rest) < minNational {
-			return digits
-		}
+	if rest, ok := n.withoutTrunk(digits); ok {
 		return "+" + n.Country + rest
+	} else if n.Trunk != "" && strings.HasPrefix(digits, n.Trunk) {
+		return digits // a service number, or nothing that can be dialled
 	}
 	switch size := len(digits); {
 	case size > maxWithoutPlus:
@@ -87,10 +86,19 @@ func (n Numbering) read(digits string, plus bool) string {
 // international writes digits that begin with a country code; a trunk prefix
 // that was left standing behind our own country code is dropped.
 func (n Numbering) international(digits string) string {
-	if rest, ok := strings.CutPrefix(digits, n.Country+n.Trunk); ok && n.Trunk != "" && n.Country != n.Trunk {
-		return "+" + n.Country + rest
+	if own, ok := strings.CutPrefix(digits, n.Country); ok && n.Country != n.Trunk {
+		if rest, ok := n.withoutTrunk(own); ok {
+			return "+" + n.Country + rest
+		}
 	}
 	return "+" + digits
+}
+
+// withoutTrunk takes the trunk prefix off a national number. It is false
+// where there is none, or what follows is no national number.
+func (n Numbering) withoutTrunk(digits string) (string, bool) {
+	rest, ok := strings.CutPrefix(digits, n.Trunk)
+	return rest, ok && n.Trunk != "" && len(rest) >= minNational && !strings.HasPrefix(rest, n.Trunk)
 }
 
 // inContext reads digits without a plus by their parameters: 3GPP's

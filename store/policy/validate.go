@@ -150,11 +150,12 @@ func (v *validator) number(key, number, owner string) {
 	v.extension(key, canonical, owner)
 }
 
-// length warns of British numbers that cannot exist: they have nine or ten
-// digits behind +44.
+// length warns of British numbers that look mistyped: nearly all have ten
+// digits behind +44 (a few old ones have nine), and a line whose number lacks
+// a digit would never be recorded.
 func (v *validator) length(key, number, canonical string) {
 	national, ok := strings.CutPrefix(canonical, "+44")
-	if ok && (len(national) < 9 || len(national) > 10) {
+	if ok && len(national) != 10 {
 		v.warn(key, "%q is read as %s, which has %d digits behind +44 instead of 10", number, canonical, len(national))
 	}
 }

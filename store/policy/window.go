@@ -113,16 +113,18 @@ func (s schedule) watched(today time.Time) []time.Time {
 	return slices.CompactFunc(days, time.Time.Equal)
 }
 
-// boundaries lists, in order, every instant of a date at which a window can
-// open or close. A wall clock reading is taken with the offset of the day
-// before and of the day after, so that clock changes lose nothing.
+// boundaries lists, in order, every instant of a date and of the next one at
+// which a window can open or close. A wall clock reading is taken with the
+// offset of the day before and of the day after, so that a clock change loses
+// nothing; the next date is there because such readings can overlap.
 func (s schedule) boundaries(day time.Time) []time.Time {
 	var all []time.Time
 	add := func(clock time.Duration) {
-		wall := day.Add(clock)
-		for _, around := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
-			_, offset := wall.Add(around).In(s.loc).Zone()
-			all = append(all, wall.Add(-time.Duration(offset)*time.Second))
+		for _, wall := range []time.Time{day.Add(clock), day.Add(clock + 24*time.Hour)} {
+			for _, around := range []time.Duration{-24 * time.Hour, 24 * time.Hour} {
+				_, offset := wall.Add(around).In(s.loc).Zone()
+				all = append(all, wall.Add(-time.Duration(offset)*time.Second))
+			}
 		}
 	}
 	add(0)
@@ -130,7 +132,7 @@ func (s schedule) boundaries(day time.Time) []time.Time {
 		add(w.opens)
 		add(w.closes)
 	}
-	if _, shift := all[0].In(s.loc).ZoneBounds(); !shift.IsZero() {
+	if _, shift := all[0].In(s.loc).ZoneBounds(); !shift.IsZero() && shift.Sub(all[0]) <= 48*time.Hour {
 		all = append(all, shift.UTC())
 	}
 	slices.SortFunc(all, time.Time.Compare)

@@ -236,7 +236,7 @@ func readPrefix(s string, p *netip.Prefix) error {
 		return nil
 	}
 	prefix, err := netip.ParsePrefix(s)
-	if err != nil {
+	if err != nil || prefix.Addr().Is4In6() {
 		return fmt.Errorf("%q is neither an IP address nor a network such as 10.0.0.0/8", s)
 	}
 	if m := prefix.Masked(); m != prefix {

@@ -55,12 +55,18 @@ func oneOf(s string, words []string) error {
 	return fmt.Errorf("%s", text)
 }
 
-// nearest gives the word that takes the fewest typing mistakes to become s;
-// "" when none is near.
+// nearest gives the word that takes the fewest typing mistakes to become s, a
+// word and its abbreviation counting as one; "" when none is near.
 func nearest(s string, words []string) string {
+	const abbreviation = 3 // shortest that is recognised
+	s = strings.ToLower(s)
 	best, least := "", max(2, len(s)/3)+1
 	for _, w := range words {
-		if d := distance(strings.ToLower(s), w); d < least && d < max(len(s), len(w)) {
+		d := distance(s, w)
+		if min(len(s), len(w)) >= abbreviation && (strings.HasPrefix(s, w) || strings.HasPrefix(w, s)) {
+			d = min(d, 1)
+		}
+		if d < least && d < max(len(s), len(w)) {
 			best, least = w, d
 		}
 	}

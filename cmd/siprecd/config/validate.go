@@ -27,11 +27,7 @@ const (
 func (l *loader) validate(c *Config, now time.Time) {
 	l.sip(c.SIP)
 	l.media(c)
-	if c.HTTP.Listen != "" {
-		if err := checkHostPort(c.HTTP.Listen); err != nil {
-			l.failKey("http.listen", "%v; write host:port, or '' for off", err)
-		}
-	}
+	l.http(c)
 	l.store(c.Store)
 	for _, p := range c.Policy.Validate(now) {
 		if p.Severity == policy.Warning {
@@ -81,6 +77,20 @@ func (l *loader) tls(t TLS, secure bool) {
 	}
 	if t.ClientAuth == "none" && t.ClientCA != "" {
 		l.warnKey("sip.tls.client_ca", "it is not used: client_auth is none")
+	}
+}
+
+func (l *loader) http(c *Config) {
+	if c.HTTP.Listen == "" {
+		return
+	}
+	if err := checkHostPort(c.HTTP.Listen); err != nil {
+		l.failKey("http.listen", "%v; write host:port, or '' for off", err)
+	}
+	for _, a := range c.SIP.Listen {
+		if a.Transport != "udp" && a.Address == c.HTTP.Listen {
+			l.failKey("http.listen", "%s has this address too", a)
+		}
 	}
 }
 

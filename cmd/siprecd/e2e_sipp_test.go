@@ -1,0 +1,120 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sippCalls lets SIPp place calls of the given length and checks its verdict.
+// ffmpeg sends both legs' media from the ACK on.
+func sippCalls(t *testing.T, s *server, transport string, calls int, length time.Duration) {
+	t.Helper()
+	scenario, err := filepath.Abs("../../testdata/sipp/siprec-uac.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	legs := filepath.Join(filepath.Dir(scenario), "legs.sh")
+	seconds := fmt.Sprintf("%.2f", length.Seconds()-0.5) // ends before the BYE
+	dir := t.TempDir()
+	cmd := exec.Command("sipp", s.udp, "-sf", scenario, "-t", transport, "-i", "127.0.0.1", "-p", freePort(t),
+		"-m", fmt.Sprint(calls), "-r", "5", "-d", fmt.Sprint(length.Milliseconds()),
+		"-mp", freePort(t), "-timeout", "60s", "-timeout_error", "-nostdin", "-trace_err",
+		"-key", "from", "02079460123", "-key", "to", "02088257050",
+		"-key", "legs", legs+" "+seconds+" pcm_alaw 8")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "TERM=dumb")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		logs, _ := filepath.Glob(filepath.Join(dir, "*errors.log"))
+		for _, l := range logs {
+			b, _ := os.ReadFile(l)
+			out.Write(b)
+		}
+		t.Fatalf("sipp: %v\n%s", err, &out)
+	}
+}
+
+// decoded is a recording as ffmpeg hears it: one slice a channel, 48 kHz.
+func decoded(t *testing.T, path string, channels int) [][]int16 {
+	t.Helper()
+	raw := tool(t, "ffmpeg", "-loglevel", "error", "-xerror", "-i", path, "-f", "s16le", "-ar", "48000", "-ac", fmt.Sprint(channels), "-")
+	pcm := make([][]int16, channels)
+	for i := 0; i+2*channels <= len(raw); i += 2 * channels {
+		for c := range pcm {
+			pcm[c] = append(pcm[c], int16(binary.LittleEndian.Uint16(raw[i+2*c:])))
+		}
+	}
+	return pcm
+}
+
+// wantTones checks that the caller's tone is left and ours right, each at the
+// level sent and not in the other channel, while both are sent.
+func wantTones(t *testing.T, path string, peak float64) {
+	t.Helper()
+	pcm := decoded(t, path, 2)
+	rms := peak - 20*math.Log10(math.Sqrt2)
+	for _, c := range []struct {
+		name        string
+		pcm         []int16
+		ours, other float64
+	}{{"left", pcm[0], 440, 1000}, {"right", pcm[1], 1000, 440}} {
+		if got := tone(c.pcm, c.ours); math.Abs(got-rms) > 1 {
+			t.Errorf("%s channel: %.0f Hz at %.2f dBFS, sent at %.2f", c.name, c.ours, got, rms)
+		}
+		if got := tone(c.pcm, c.other); got > rms-30 {
+			t.Errorf("%s channel: the other party's %.0f Hz at %.2f dBFS", c.name, c.other, got)
+		}
+	}
+}
+
+// wantLength checks a recording's length by an outsider's reckoning.
+func wantLength(t *testing.T, path string, want, tolerance time.Duration) {
+	t.Helper()
+	pcm := decoded(t, path, 1)
+	got := time.Duration(len(pcm[0])) * time.Second / 48000
+	if (got - want).Abs() > tolerance {
+		t.Errorf("%s is %v long, the call was %v", filepath.Base(path), got, want)
+	}
+}
+
+// wantCleanOgg lets opusinfo find fault.
+func wantCleanOgg(t *testing.T, path string) {
+	t.Helper()
+	out := string(tool(t, "opusinfo", path))
+	if strings.Contains(out, "WARNING") || strings.Contains(out, "ERROR") || !strings.Contains(out, "Playback length") {
+		t.Errorf("opusinfo is not content:\n%s", out)
+	}
+}
+
+func TestSIPpCallsAreRecorded(t *testing.T) {
+	for _, c := range []struct{ name, transport string }{{"UDP", "u1"}, {"TCP", "t1"}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.start()
+			const length = 4 * time.Second
+			sippCalls(t, s, c.transport, 2, length)
+			for _, r := range s.finished(2) {
+				if r.Line != "Council tax" || r.Interrupted || r.Direction != "inbound" || len(r.Flags) > 0 {
+					t.Errorf("listed as %+v", r)
+				}
+				if d := time.Duration(r.Duration * float64(time.Second)); (d - length).Abs() > 40*time.Millisecond {
+					t.Errorf("listed with %v, the call was %v", d, length)
+				}
+				path := s.export(r.ID)
+				wantCleanOgg(t, path)
+				wantLength(t, path, length, 40*time.Millisecond)
+				wantTones(t, path, -18.06) // lavfi's sine has a peak of 1/8
+			}
+		})
+	}
+}

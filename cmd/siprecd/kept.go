@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"siprecd/cmd/siprecd/config"
+	"siprecd/recorder/web"
+	"siprecd/store"
+	"siprecd/store/policy"
+)
+
+// kept opens the recordings folder for reading: the store asks the running
+// server where there is one, and reads by itself where there is none.
+func kept(e *env) (*store.Store, *config.Config, error) {
+	cfg, err := e.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	rules, err := policy.New(cfg.Policy)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := store.Open(e.ctx, store.Options{
+		Dir:       cfg.Store.Dir,
+		Normalise: rules.Normalise,
+		Logger:    slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		ReadOnly:  true,
+	})
+	return s, cfg, err
+}
+
+// leave closes a store that was only read: nothing is lost when that fails.
+func leave(e *env, s *store.Store) { _ = s.Close(context.WithoutCancel(e.ctx)) }
+
+// controlClient reaches the server that runs on the folder.
+func controlClient(cfg *config.Config) *web.Client {
+	return web.NewClient(filepath.Join(cfg.Store.Dir, web.SocketName))
+}
+
+// access says who runs this command: the user id, which cannot be lied about,
+// and the name that goes with it for whoever reads the log.
+func (e *env) access(why string) store.Access {
+	name := e.getenv("SUDO_USER")
+	if name == "" {
+		name = e.getenv("LOGNAME")
+	}
+	who := "uid " + strconv.Itoa(os.Getuid())
+	if name != "" {
+		who += " (" + web.Plain(name) + ")"
+	}
+	return store.Access{Who: who, Why: why}
+}

@@ -1,0 +1,223 @@
+package media
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"siprecd/media/ogg"
+)
+
+// fileSink muxes what it is given, as a recording would be.
+type fileSink struct {
+	buf     bytes.Buffer
+	w       *ogg.Writer
+	packets int
+}
+
+func newFileSink(t *testing.T, channels, rate int) *fileSink {
+	t.Helper()
+	s := &fileSink{}
+	w, err := ogg.NewWriter(&s.buf, ogg.Head{Channels: channels, PreSkip: PreSkip, InputRate: rate}, 1, ogg.Tags{Vendor: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.w = w
+	return s
+}
+
+func (s *fileSink) WritePackets(packets [][]byte) {
+	for _, p := range packets {
+		s.packets++
+		if err := s.w.WritePacket(p, FrameSamples); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// decode closes the file and has ffmpeg decode it, at the given rate.
+func (s *fileSink) decode(t *testing.T, total int64, channels, rate int) [][]int16 {
+	t.Helper()
+	if err := s.w.Close(total); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "call.opus")
+	if err := os.WriteFile(file, s.buf.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("ffmpeg", "-v", "error", "-c:a", "libopus", "-i", file,
+		"-f", "s16le", "-ar", itoa(rate), "-").Output()
+	if err != nil {
+		t.Fatalf("ffmpeg: %v", err)
+	}
+	pcm := make([][]int16, channels)
+	for i := 0; i+2*channels <= len(out); i += 2 * channels {
+		for c := range pcm {
+			pcm[c] = append(pcm[c], int16(binary.LittleEndian.Uint16(out[i+2*c:])))
+		}
+	}
+	return pcm
+}
+
+func itoa(n int) string {
+	b := []byte{}
+	for ; n > 0; n /= 10 {
+		b = append([]byte{byte('0' + n%10)}, b...)
+	}
+	return string(b)
+}
+
+// goertzel is the amplitude of one frequency.
+func goertzel(pcm []int16, hz float64, rate int) float64 {
+	re, im := 0.0, 0.0
+	for i, v := range pcm {
+		s, c := math.Sincos(2 * math.Pi * hz * float64(i) / float64(rate))
+		re += float64(v) * c
+		im += float64(v) * s
+	}
+	return 2 * math.Hypot(re, im) / float64(len(pcm))
+}
+
+func decibel(a, b float64) float64 { return 20 * math.Log10(a/b) }
+
+func testEngine(t *testing.T) *Engine {
+	t.Helper()
+	e, err := Open(Config{Address: netip.MustParseAddr("127.0.0.1"), PortMin: 42000, PortMax: 42199, Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// leg is one party's sender.
+type leg struct {
+	conn *net.UDPConn
+	pcm  []byte
+	seq  uint16
+	ts   uint32
+	ssrc uint32
+	drop func(n int) bool
+	dup  func(n int) bool
+	swap func(n int) bool // send after the next one
+	held []byte
+}
+
+func newLeg(t *testing.T, port int, pcm []int16) *leg {
+	t.Helper()
+	conn, err := net.DialUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	never := func(int) bool { return false }
+	return &leg{conn: conn, pcm: encodeLaw(aLaw, pcm), seq: 65530, ts: 0xffffff00, ssrc: 7, drop: never, dup: never, swap: never}
+}
+
+// packet sends packet n of 20 ms.
+func (l *leg) packet(t *testing.T, n int) {
+	p := rtpBytes(8, l.seq+uint16(n), l.ts+uint32(n*160), l.ssrc, l.pcm[n*160:(n+1)*160])
+	out := [][]byte{p}
+	switch {
+	case l.drop(n):
+		out = nil
+	case l.dup(n):
+		out = [][]byte{p, p}
+	case l.swap(n):
+		l.held = p
+		return
+	}
+	if l.held != nil {
+		out = append(out, l.held)
+		l.held = nil
+	}
+	for _, b := range out {
+		if _, err := l.conn.Write(b); err != nil {
+			t.Errorf("send: %v", err)
+		}
+	}
+}
+
+// play sends all legs in real time.
+func play(t *testing.T, packets int, legs ...*leg) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for n := range packets {
+		for _, l := range legs {
+			l.packet(t, n)
+		}
+		<-tick.C
+	}
+}
+
+func TestCallOverSockets(t *testing.T) {
+	e := testEngine(t)
+	sink := newFileSink(t, 2, 8000)
+	start := time.Now()
+	c, err := e.NewCall(CallConfig{Start: start, Layout: Stereo, Rate: 8000, Complexity: 5, Sink: sink})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := netip.MustParseAddrPort("127.0.0.1:5004")
+	left, err := c.Add(StreamConfig{Name: "1", Side: Left, Codecs: g711Set, Source: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, err := c.Add(StreamConfig{Name: "2", Side: Right, Codecs: g711Set, Source: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const packets = 150
+	a := newLeg(t, left.Port(), tone(440, 8000, packets*160))
+	b := newLeg(t, right.Port(), tone(1000, 8000, packets*160))
+	a.swap = func(n int) bool { return n%10 == 5 }
+	a.dup = func(n int) bool { return n%10 == 2 }
+	b.drop = func(n int) bool { return n == 60 || n == 61 }
+	play(t, packets, a, b)
+	sum := c.Finish(time.Now())
+	took := time.Since(start)
+
+	pcm := sink.decode(t, sum.Samples, 2, 48000)
+	if got, want := float64(len(pcm[0]))/48000, took.Seconds(); math.Abs(got-want) > 0.04 {
+		t.Errorf("decoded length %.3f s, call lasted %.3f s", got, want)
+	}
+	if int64(len(pcm[0])) != sum.Samples {
+		t.Errorf("decoded %d samples, summary says %d", len(pcm[0]), sum.Samples)
+	}
+	mid := func(ch int) []int16 { return pcm[ch][24000:48000] }
+	for _, c := range []struct {
+		side     int
+		own, not float64
+	}{{0, 440, 1000}, {1, 1000, 440}} {
+		if d := decibel(goertzel(mid(c.side), c.own, 48000), 8000); math.Abs(d) > 1 {
+			t.Errorf("side %d: %v Hz is %.2f dB off", c.side, c.own, d)
+		}
+		if d := decibel(goertzel(mid(c.side), c.not, 48000), 8000); d > -25 {
+			t.Errorf("side %d: %v Hz leaks at %.1f dB", c.side, c.not, d)
+		}
+	}
+	s0, s1 := sum.Streams[0], sum.Streams[1]
+	if s0.Packets != packets || s0.Duplicate != 15 || s0.Reordered != 15 || s0.Lost != 0 || s0.Late != 0 {
+		t.Errorf("left: %+v", s0)
+	}
+	if s1.Packets != packets-2 || s1.Lost != 2 {
+		t.Errorf("right: %+v", s1)
+	}
+	if len(sum.Gaps) != 1 || sum.Gaps[0].Reason != "loss" || sum.Gaps[0].Packets != 2 || sum.Gaps[0].To-sum.Gaps[0].From != 40*time.Millisecond {
+		t.Errorf("gaps: %+v", sum.Gaps)
+	}
+}
+
+var _ sync.Mutex

@@ -1,0 +1,61 @@
+package offer
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// AnswerLine is one m-line of a session description from the recorder.
+type AnswerLine struct {
+	Addr      netip.Addr `json:"addr"`
+	Port      int        `json:"port"` // 0: rejected
+	Formats   []string   `json:"formats"`
+	Direction string     `json:"direction"` // sendrecv when nothing says
+	Label     string     `json:"label,omitempty"`
+}
+
+// Receives says that the recorder takes media on this line.
+func (a AnswerLine) Receives() bool {
+	return a.Port != 0 && (a.Direction == "recvonly" || a.Direction == "sendrecv")
+}
+
+// ReadAnswer reads as much of a session description as sending needs.
+func ReadAnswer(sdp []byte) []AnswerLine {
+	var lines []AnswerLine
+	session := AnswerLine{Direction: "sendrecv"}
+	at := &session
+	for line := range strings.Lines(string(sdp)) {
+		key, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "=")
+		if !ok {
+			continue
+		}
+		switch key {
+		case "m":
+			lines = append(lines, session)
+			at = &lines[len(lines)-1]
+			f := strings.Fields(value)
+			if len(f) > 3 {
+				at.Port, _ = strconv.Atoi(f[1])
+				at.Formats = f[3:]
+			}
+		case "c":
+			if f := strings.Fields(value); len(f) == 3 {
+				at.Addr, _ = netip.ParseAddr(f[2])
+			}
+		case "a":
+			at.attribute(value)
+		}
+	}
+	return lines
+}
+
+func (a *AnswerLine) attribute(value string) {
+	name, rest, _ := strings.Cut(value, ":")
+	switch name {
+	case "sendrecv", "sendonly", "recvonly", "inactive":
+		a.Direction = name
+	case "label":
+		a.Label = rest
+	}
+}

@@ -1,0 +1,201 @@
+package uas
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+const (
+	allowValue     = "INVITE, ACK, BYE, CANCEL, UPDATE, OPTIONS, INFO"
+	acceptValue    = "application/sdp, application/rs-metadata+xml, application/rs-metadata, multipart/mixed"
+	supportedValue = "timer, replaces, siprec"
+)
+
+// closeOnce closes a channel that several may want to close.
+func closeOnce(mu *sync.Mutex, c chan struct{}) {
+	mu.Lock()
+	defer mu.Unlock()
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}
+
+// respond sends a response and counts the one that could not be sent.
+func (s *Server) respond(tx *sip.ServerTx, res *sip.Response) error {
+	if s.cfg.UserAgent != "" && res.StatusCode > 100 && len(res.GetHeaders("Server")) == 0 {
+		res.AppendHeader(sip.NewHeader("Server", s.cfg.UserAgent))
+	}
+	err := tx.Respond(res)
+	if err != nil && !errors.Is(err, sip.ErrTransactionCanceled) {
+		s.Count("response-not-sent")
+	}
+	return err
+}
+
+// refuse sends a final response that is not a success.
+func (s *Server) refuse(req *sip.Request, tx *sip.ServerTx, r *Refusal) {
+	s.refuseTagged(req, tx, r, "")
+}
+
+func (s *Server) refuseTagged(req *sip.Request, tx *sip.ServerTx, r *Refusal, toTag string) {
+	code := r.Code
+	if code < 300 || code > 699 {
+		code = 500
+	}
+	reason := oneLine(r.Reason)
+	if reason == "" {
+		reason = "Refused"
+	}
+	res := sip.NewResponseFromRequest(req, code, reason, nil)
+	if to := res.To(); to != nil && toTag != "" {
+		to.Params.Remove("tag")
+		to.Params.Add("tag", toTag)
+	}
+	if r.RetryAfter > 0 {
+		secs := int((r.RetryAfter + time.Second - 1) / time.Second)
+		res.AppendHeader(sip.NewHeader("Retry-After", strconv.Itoa(secs)))
+	}
+	if r.Warning != "" {
+		res.AppendHeader(sip.NewHeader("Warning", oneLine(r.Warning)))
+	}
+	switch code {
+	case 405:
+		res.AppendHeader(sip.NewHeader("Allow", allowValue))
+	case 415:
+		res.AppendHeader(sip.NewHeader("Accept", acceptValue))
+	case 420:
+		res.AppendHeader(sip.NewHeader("Unsupported", strings.Join(unknownOptions(req), ", ")))
+	case 422:
+		res.AppendHeader(sip.NewHeader("Min-SE", strconv.Itoa(minSE)))
+	}
+	_ = s.respond(tx, res) // counted; the client will ask again
+}
+
+// oneLine keeps text from elsewhere from becoming header lines of its own.
+func oneLine(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s))
+}
+
+func methodNotAllowed() *Refusal { return &Refusal{Code: 405, Reason: "Method Not Allowed"} }
+
+// capabilities is the 200 to OPTIONS (RFC 3261 section 11.2). Some clients
+// probe with it and count anything else as a recorder that is down.
+func (s *Server) capabilities(req *sip.Request) *sip.Response {
+	res := sip.NewResponseFromRequest(req, 200, "OK", nil)
+	addCapabilities(res)
+	return res
+}
+
+func addCapabilities(res *sip.Response) {
+	res.AppendHeader(sip.NewHeader("Allow", allowValue))
+	res.AppendHeader(sip.NewHeader("Accept", acceptValue))
+	res.AppendHeader(sip.NewHeader("Supported", supportedValue))
+}
+
+// require refuses a request that needs an extension we lack (RFC 3261
+// 8.2.2.3). 100rel needs nothing of us: it is about provisional responses,
+// and we send only 100 (RFC 3262 section 3).
+func (s *Server) require(req *sip.Request) *Refusal {
+	if len(unknownOptions(req)) == 0 {
+		return nil
+	}
+	s.Count("extension-required")
+	return &Refusal{Code: 420, Reason: "Bad Extension"}
+}
+
+func unknownOptions(req *sip.Request) []string {
+	var out []string
+	for _, o := range headerTokens(req, "Require") {
+		switch strings.ToLower(o) {
+		case "siprec", "timer", "100rel", "replaces":
+		default:
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// headerTokens reads a list header that may come in several lines. sipgo
+// finds only the first line, and none by its compact name.
+func headerTokens(msg sip.Message, names ...string) []string {
+	var out []string
+	for _, n := range names {
+		for _, h := range msg.GetHeaders(n) {
+			for v := range strings.SplitSeq(h.Value(), ",") {
+				if v = strings.TrimSpace(v); v != "" {
+					out = append(out, oneLine(v))
+				}
+			}
+		}
+	}
+	return out
+}
+
+func headerText(msg sip.Message, names ...string) string {
+	for _, n := range names {
+		if hs := msg.GetHeaders(n); len(hs) > 0 {
+			return strings.TrimSpace(hs[0].Value())
+		}
+	}
+	return ""
+}
+
+func hasToken(list []string, token string) bool {
+	for _, v := range list {
+		if strings.EqualFold(v, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// localAddr is the address that the peer of a connection can reach us at:
+// the socket's own, or for a socket that is bound to every address the one
+// that the system would send from. Nothing is sent to find out.
+func localAddr(sock net.Addr, peer netip.AddrPort) netip.AddrPort {
+	own := addrPort(sock.String())
+	if own.IsValid() && !own.Addr().IsUnspecified() {
+		return own
+	}
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(peer))
+	if err != nil {
+		return own
+	}
+	defer c.Close()
+	return netip.AddrPortFrom(addrPort(c.LocalAddr().String()).Addr(), own.Port())
+}
+
+// contactURI is where the peer finds us in later requests of the dialog. It
+// is sips when the request was (RFC 3261 section 12.1.1).
+func contactURI(local netip.AddrPort, network string, secure bool) sip.Uri {
+	host := local.Addr().String()
+	u := sip.Uri{Scheme: "sip", Host: host, Port: int(local.Port()), UriParams: sip.NewParams()}
+	switch {
+	case secure:
+		u.Scheme = "sips"
+		u.UriParams.Add("transport", "tcp")
+	case network != "udp":
+		u.UriParams.Add("transport", network)
+	}
+	return u
+}
+
+// contactHeader marks every message of ours as a recording server's (RFC 7866
+// section 6.2).
+func contactHeader(u sip.Uri) sip.Header {
+	return sip.NewHeader("Contact", "<"+u.String()+">;+sip.srs")
+}

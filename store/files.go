@@ -1,0 +1,165 @@
+package store
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"siprecd/store/catalog"
+)
+
+// newID makes a UUIDv7 (RFC 9562 section 5.7) whose time is t, so that the
+// order of ids is the order of starts.
+func newID(t time.Time) (id catalog.ID) {
+	_, _ = rand.Read(id[:]) // never fails since Go 1.24
+	copy(id[:], idAt(t).time())
+	id[6] = id[6]&0x0f | 0x70
+	id[8] = id[8]&0x3f | 0x80
+	return id
+}
+
+// bound is the lowest id of an instant.
+type bound catalog.ID
+
+func idAt(t time.Time) (b bound) {
+	ms := max(0, t.UnixMilli())
+	for i := range 6 {
+		b[i] = byte(ms >> (8 * (5 - i)))
+	}
+	return b
+}
+
+func (b bound) time() []byte { return b[:6] }
+
+// idString writes an id in the usual form, with dashes.
+func idString(id catalog.ID) string {
+	h := hex.EncodeToString(id[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// folderOf is the recording's folder below the store's: by the UTC day of its
+// id's time, so that it can be found from the id alone.
+func folderOf(id catalog.ID) string {
+	var ms int64
+	for _, b := range id[:6] {
+		ms = ms<<8 | int64(b)
+	}
+	return path.Join("recordings", time.UnixMilli(ms).UTC().Format("2006/01/02"), idString(id))
+}
+
+// folder writes files of one recording durably.
+type folder struct {
+	root *os.Root
+	path string
+}
+
+// makeFolder makes the folder and its parents, and syncs what is new.
+func makeFolder(root *os.Root, name string) (folder, error) {
+	f := folder{root, name}
+	if _, err := root.Stat(name); err == nil {
+		return f, nil
+	}
+	if err := root.MkdirAll(name, 0o700); err != nil {
+		return f, fmt.Errorf("make folder: %w", err)
+	}
+	for dir := path.Dir(name); ; dir = path.Dir(dir) { // a new folder is safe once its parent is synced
+		if err := syncDir(root, dir); err != nil {
+			return f, err
+		}
+		if dir == "." {
+			return f, nil
+		}
+	}
+}
+
+// put writes a file: temp, fsync, read back and compare, rename. The name is
+// durable after sync. It returns the SHA-256 in hex.
+func (f folder) put(name string, data []byte) (sum string, err error) {
+	want := sha256.Sum256(data)
+	temp := path.Join(f.path, name+".tmp")
+	if err := f.write(temp, data); err != nil {
+		return "", fmt.Errorf("write %s: %w", name, err)
+	}
+	have, err := f.root.ReadFile(temp)
+	if err != nil {
+		return "", fmt.Errorf("read back %s: %w", name, err)
+	}
+	if !bytes.Equal(have, data) {
+		return "", fmt.Errorf("read back %s: the disk returned other bytes", name)
+	}
+	if err := f.root.Rename(temp, path.Join(f.path, name)); err != nil {
+		return "", fmt.Errorf("rename %s: %w", name, err)
+	}
+	return hex.EncodeToString(want[:]), nil
+}
+
+func (f folder) write(temp string, data []byte) error {
+	w, err := f.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(data)
+	if err == nil {
+		err = w.Sync()
+	}
+	err = errors.Join(err, w.Close())
+	if err != nil { // give the space back at once: the disk may be full
+		err = errors.Join(err, f.root.Remove(temp))
+	}
+	return err
+}
+
+// sync makes the names in the folder durable.
+func (f folder) sync() error { return syncDir(f.root, f.path) }
+
+func syncDir(root *os.Root, name string) error {
+	d, err := root.Open(name)
+	if err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync folder: %w", err)
+	}
+	return nil
+}
+
+// hashFile returns a file's SHA-256 in hex and its size.
+func hashFile(root *os.Root, name string) (sum string, size int64, err error) {
+	f, err := root.Open(name)
+	if err != nil {
+		return "", 0, err
+	}
+	h := sha256.New()
+	size, err = io.Copy(h, f)
+	return hex.EncodeToString(h.Sum(nil)), size, errors.Join(err, f.Close())
+}
+
+func hashBytes(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func removeIfThere(root *os.Root, name string) error {
+	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// parseID reads an id in the usual form.
+func parseID(text string) (id catalog.ID, err error) {
+	b, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+	if err != nil || len(b) != len(id) {
+		return id, fmt.Errorf("%q is not a recording's id", text)
+	}
+	return catalog.ID(b), nil
+}

@@ -1,0 +1,235 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"filippo.io/age"
+
+	"siprecd/media/ogg"
+	"siprecd/store/journal"
+	"siprecd/store/seal"
+)
+
+// Sealed is a finished recording as it is kept: sealed. Whoever holds the
+// identity of a recipient can open it; the store cannot. It stays valid until
+// the store is closed.
+type Sealed struct {
+	ID            string
+	Manifest      Manifest
+	ManifestBytes []byte // as signed
+	Signature     []byte // Ed25519 over ManifestBytes
+	Keybox        []byte // age file
+	folder        folder
+}
+
+// Read hands out a finished recording. It refuses an access that does not say
+// who and why (ErrAccess), and a recording that is still live (ErrLive). id may
+// be shortened as for Get.
+func (s *Store) Read(ctx context.Context, a Access, id string) (*Sealed, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	if err := a.check(); err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	row, full, err := s.get(id)
+	if err != nil {
+		return nil, fmt.Errorf("read %q: %w", id, err)
+	}
+	if row.State != Finished {
+		return nil, fmt.Errorf("read %s: %w", row.ID, ErrLive)
+	}
+	s.log.Info("recording read", "id", row.ID)
+	x := &Sealed{ID: row.ID, folder: folder{s.root, folderOf(full)}}
+	if x.Keybox, err = s.shelf.Keybox(full); err != nil {
+		return nil, fmt.Errorf("read %s: %w", row.ID, err)
+	}
+	if err := x.load(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", row.ID, err)
+	}
+	if !seal.Verify(s.signer.Public(), x.ManifestBytes, x.Signature) {
+		return nil, fmt.Errorf("read %s: %s: %w: the signature does not fit", row.ID, ManifestFile, ErrDamaged)
+	}
+	return x, nil
+}
+
+// ErrDamaged is returned (wrapped) when kept bytes are not what was written.
+var ErrDamaged = seal.ErrDamaged
+
+func (x *Sealed) load() (err error) {
+	if x.ManifestBytes, err = x.folder.root.ReadFile(path.Join(x.folder.path, ManifestFile)); err != nil {
+		return err
+	}
+	if x.Signature, err = x.folder.root.ReadFile(path.Join(x.folder.path, SignatureFile)); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(x.ManifestBytes, &x.Manifest); err != nil {
+		return fmt.Errorf("%s: %w: %w", ManifestFile, ErrDamaged, err)
+	}
+	return nil
+}
+
+// Open opens one of the recording's sealed files by the name in the manifest.
+func (x *Sealed) Open(name string) (io.ReadCloser, error) {
+	f, err := x.folder.root.Open(path.Join(x.folder.path, path.Base(name)))
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// read returns a sealed file whole, after checking its hash.
+func (x *Sealed) read(name, sum string) ([]byte, error) {
+	data, err := x.folder.root.ReadFile(path.Join(x.folder.path, path.Base(name)))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	if hashBytes(data) != sum {
+		return nil, fmt.Errorf("read %s: %w: not the bytes that the manifest names", name, ErrDamaged)
+	}
+	return data, nil
+}
+
+// Identity opens the keybox with any of the holders' identities and returns
+// the recording's own identity, which opens its segments and details.
+func (x *Sealed) Identity(holders ...age.Identity) (age.Identity, error) {
+	id, err := seal.OpenKeybox(x.Keybox, holders...)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", x.ID, err)
+	}
+	return id, nil
+}
+
+// Details opens the recording's details, metadata documents included.
+func (x *Sealed) Details(holders ...age.Identity) (d Details, err error) {
+	own, err := x.Identity(holders...)
+	if err != nil {
+		return d, err
+	}
+	data, err := x.read(x.Manifest.Details.File, x.Manifest.Details.SHA256)
+	if err != nil {
+		return d, err
+	}
+	r, err := age.Decrypt(bytes.NewReader(data), own)
+	if err != nil {
+		return d, fmt.Errorf("open %s: %w", DetailsFile, err)
+	}
+	if err := json.NewDecoder(r).Decode(&d); err != nil {
+		return d, fmt.Errorf("read %s: %w", DetailsFile, err)
+	}
+	return d, nil
+}
+
+// Export writes the whole call as one Ogg Opus file: the packets as they were
+// encoded, without the segments' pre-rolls, with the true pre-skip and end
+// trim, and tags without names or numbers.
+func Export(w io.Writer, x *Sealed, holders ...age.Identity) error {
+	own, err := x.Identity(holders...)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	id, err := parseID(x.ID)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	m := &x.Manifest
+	head := ogg.Head{Channels: len(m.Channels), PreSkip: m.Codec.PreSkip, InputRate: m.Codec.Rate}
+	out, err := ogg.NewWriter(w, head, serial(id, 0), tags(id, len(m.Channels)))
+	if err != nil {
+		return fmt.Errorf("export %s: %w", x.ID, err)
+	}
+	for _, g := range m.Segments {
+		if err := x.copySegment(out, g, own); err != nil {
+			return fmt.Errorf("export %s: %s: %w", x.ID, g.File, err)
+		}
+	}
+	if err := out.Close(m.Samples); err != nil {
+		return fmt.Errorf("export %s: %w", x.ID, err)
+	}
+	return nil
+}
+
+// copySegment copies a segment's own packets, without the pre-roll.
+func (x *Sealed) copySegment(out *ogg.Writer, g ManifestSegment, own age.Identity) error {
+	data, err := x.read(g.File, g.SHA256)
+	if err != nil {
+		return err
+	}
+	plain, err := age.Decrypt(bytes.NewReader(data), own)
+	if err != nil {
+		return err
+	}
+	in, err := ogg.NewReader(plain)
+	if err != nil {
+		return err
+	}
+	skip := 0
+	if g.Seq > 0 {
+		skip = journal.PreRoll
+	}
+	for n := 0; ; n++ {
+		p, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n < skip {
+			continue
+		}
+		if err := out.WritePacket(p.Data, frameSamples); err != nil {
+			return err
+		}
+	}
+}
+
+// ExportSealed copies the recording into dir as it is, still sealed, with its
+// keybox. Stock age opens it:
+//
+//	age -d -i console.key keybox.age > recording.key
+//	age -d -i recording.key 000000.opus.age > 000000.opus
+//
+// dir must exist; files in it are not overwritten.
+func ExportSealed(dir string, x *Sealed) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("export %s: %w", x.ID, err)
+	}
+	put := func(name string, data []byte, err error) error {
+		if err != nil {
+			return err
+		}
+		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(data)
+		return errors.Join(err, f.Close())
+	}
+	files := []ManifestFileInfo{x.Manifest.Details}
+	for _, g := range x.Manifest.Segments {
+		files = append(files, ManifestFileInfo{File: g.File, SHA256: g.SHA256})
+	}
+	err = errors.Join(
+		put(KeyboxFile, x.Keybox, nil),
+		put(ManifestFile, x.ManifestBytes, nil),
+		put(SignatureFile, x.Signature, nil))
+	for _, f := range files {
+		if err == nil {
+			data, err2 := x.read(f.File, f.SHA256)
+			err = put(f.File, data, err2)
+		}
+	}
+	if err = errors.Join(err, root.Close()); err != nil {
+		return fmt.Errorf("export %s: %w", x.ID, err)
+	}
+	return nil
+}
