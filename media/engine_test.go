@@ -3,13 +3,14 @@ package media
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,4 +221,140 @@ func TestCallOverSockets(t *testing.T) {
 	}
 }
 
-var _ sync.Mutex
+func TestOpenRefuses(t *testing.T) {
+	good := Config{Address: netip.MustParseAddr("127.0.0.1"), PortMin: 42300, PortMax: 42309}
+	for name, change := range map[string]func(*Config){
+		"no address":     func(c *Config) { c.Address = netip.Addr{} },
+		"foreign":        func(c *Config) { c.Address = netip.MustParseAddr("192.0.2.1") },
+		"ports reversed": func(c *Config) { c.PortMin, c.PortMax = c.PortMax, c.PortMin },
+		"port too high":  func(c *Config) { c.PortMax = 70000 },
+		"one port":       func(c *Config) { c.PortMax = c.PortMin + 1 },
+		"slow":           func(c *Config) { c.Depth = 500 * time.Millisecond },
+		"odd batch":      func(c *Config) { c.Batch = 250 * time.Millisecond },
+		"negative":       func(c *Config) { c.Workers = -1 },
+	} {
+		c := good
+		change(&c)
+		if e, err := Open(c); err == nil {
+			e.Close()
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// countSink counts packets.
+type countSink struct{ n atomic.Int64 }
+
+func (s *countSink) WritePackets(p [][]byte) { s.n.Add(int64(len(p))) }
+
+func TestPortsAndLifeCycle(t *testing.T) {
+	busy, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 42304})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	e, err := Open(Config{Address: netip.MustParseAddr("127.0.0.1"), PortMin: 42301, PortMax: 42309, Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink := &countSink{}
+	call := CallConfig{Start: time.Now(), Layout: Mono, Rate: 8000, Sink: sink}
+	c, err := e.NewCall(call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int]bool{e.DiscardPort(): true}
+	var streams []*Stream
+	for range 2 { // 42302 to 42308 are four, one is the discard port, one is somebody else's
+		s, err := c.Add(mono())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := s.Port(); seen[p] || p%2 != 0 || p == 42304 || p < 42301 || p > 42309 {
+			t.Errorf("port %d", p)
+		}
+		seen[s.Port()] = true
+		streams = append(streams, s)
+	}
+	if _, err := c.Add(mono()); !errors.Is(err, ErrNoPorts) {
+		t.Errorf("no port left: %v", err)
+	}
+	if l := e.Load(); l.Calls != 1 || l.Streams != 2 || l.PortsUsed != 3 || l.PortsTotal != 4 {
+		t.Errorf("%+v", l)
+	}
+	streams[0].Remove()
+	streams[0].Remove()
+	again, err := c.Add(mono())
+	if err != nil || again.Port() != streams[0].Port() {
+		t.Errorf("after Remove: %v", err)
+	}
+	if n := len(c.Stats()); n != 3 {
+		t.Errorf("%d streams in the counts", n)
+	}
+	first := c.Finish(time.Now())
+	if second := c.Finish(time.Now().Add(time.Hour)); second.Samples != first.Samples || len(first.Streams) != 3 {
+		t.Errorf("%+v, again %+v", first, second)
+	}
+	again.Update(mono())
+	again.Remove()
+	if _, err := c.Add(mono()); !errors.Is(err, ErrClosed) {
+		t.Errorf("add after finish: %v", err)
+	}
+	if l := e.Load(); l.Calls != 0 || l.Streams != 0 || l.PortsUsed != 1 {
+		t.Errorf("%+v", l)
+	}
+	left, err := e.NewCall(call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := sink.n.Load()
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if sum := left.Finish(time.Now()); sum.Samples == 0 || sink.n.Load() == before {
+		t.Errorf("Close lost a call: %+v", sum)
+	}
+	if _, err := e.NewCall(call); !errors.Is(err, ErrClosed) {
+		t.Errorf("call after close: %v", err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Kernel time stamps, not the moment of the sweep, place a packet: two bursts
+// 30 ms apart within one sweep are heard 30 ms apart.
+func TestArrivalIsTheKernels(t *testing.T) {
+	e := testEngine(t)
+	sink := newFileSink(t, 2, 8000)
+	start := time.Now()
+	c, err := e.NewCall(CallConfig{Start: start, Layout: Stereo, Rate: 8000, Complexity: 5, Bitrate: 64000, Sink: sink})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := mono()
+	s, err := c.Add(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLeg(t, s.Port(), clicks(sampleRate, 160*40))
+	waitUntil(t, start.Add(530*time.Millisecond))
+	sent := time.Since(start)
+	play(t, 40, l)
+	sum := c.Finish(time.Now())
+	at := onsets(sink.decode(t, sum.Samples, 2, 48000)[0])
+	if len(at) != 1 {
+		t.Fatalf("%d clicks", len(at))
+	}
+	if d := float64(at[0])/48 - float64(sent.Microseconds())/1000; math.Abs(d) > 5 {
+		t.Errorf("click is %.1f ms off", d)
+	}
+}
+
+// waitUntil returns at an instant.
+func waitUntil(t *testing.T, at time.Time) {
+	t.Helper()
+	timer := time.NewTimer(time.Until(at))
+	defer timer.Stop()
+	<-timer.C
+}

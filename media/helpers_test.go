@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 )
@@ -27,28 +28,32 @@ func rtpBytes(pt uint8, seq uint16, ts, ssrc uint32, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// nearestCode is the code of a law whose value is nearest to v.
-func nearestCode(t *law, v int) byte {
-	best, code := math.MaxInt, 0
-	for c, s := range t {
-		if d := max(int(s)-v, v-int(s)); d < best {
-			best, code = d, c
+// coders hold the nearest code of each law for every sample.
+var coders = map[*law]func() []byte{
+	muLaw: sync.OnceValue(func() []byte { return coder(muLaw) }),
+	aLaw:  sync.OnceValue(func() []byte { return coder(aLaw) }),
+}
+
+func coder(t *law) []byte {
+	out := make([]byte, 65536)
+	for v := range out {
+		best := math.MaxInt
+		for c, s := range t {
+			d := int(s) - (v - 32768)
+			if d = max(d, -d); d < best {
+				best, out[v] = d, byte(c)
+			}
 		}
 	}
-	return byte(code)
+	return out
 }
 
 // encodeLaw codes samples.
 func encodeLaw(t *law, pcm []int16) []byte {
-	cache := map[int16]byte{}
+	table := coders[t]()
 	out := make([]byte, len(pcm))
 	for i, v := range pcm {
-		c, ok := cache[v]
-		if !ok {
-			c = nearestCode(t, int(v))
-			cache[v] = c
-		}
-		out[i] = c
+		out[i] = table[int(v)+32768]
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package media
 // Limiter.
 const (
 	fullScale   = 32767
+	loudest     = 32000 // peak of what had to be turned down
 	blocksASec  = 200   // blocks of 5 ms, one of which is looked ahead
 	releaseStep = 0.025 // gain regained in a block: from half to full in 100 ms
 )
@@ -56,5 +57,5 @@ func ceiling(block []int32) float64 {
 	if peak <= fullScale {
 		return 1
 	}
-	return fullScale / float64(peak)
+	return loudest / float64(peak)
 }

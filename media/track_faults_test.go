@@ -278,7 +278,7 @@ func TestLossLedger(t *testing.T) {
 	for _, percent := range []int{5, 30} {
 		rnd := rand.New(rand.NewPCG(9, uint64(percent)))
 		r := newTrackRig(t)
-		pcm := speechlike(60 * sampleRate)
+		pcm := speechlike(30 * sampleRate)
 		var list []arrival
 		lost := map[int]bool{}
 		for n, a := range stream(pcm, 1) {
@@ -286,14 +286,14 @@ func TestLossLedger(t *testing.T) {
 			if n == 0 {
 				a.at = 0
 			}
-			if n > 0 && n < 2999 && rnd.IntN(100) < percent {
+			if n > 0 && n < 1499 && rnd.IntN(100) < percent {
 				lost[n] = true
 				continue
 			}
 			list = append(list, a)
 		}
-		r.deliver(list, 61*time.Second)
-		for n := range 3000 {
+		r.deliver(list, 31*time.Second)
+		for n := range 1500 {
 			if !lost[n] {
 				r.same(t, n*frame20, pcm[n*frame20:(n+1)*frame20])
 			}

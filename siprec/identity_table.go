@@ -176,16 +176,17 @@ func flagged(path string) func(*view) []string {
 // values, without ";encoding=hex", hexadecimal digits in upper case.
 func ucid(find func(*view) []string) func(*view) []string {
 	return func(v *view) []string {
-		for _, id := range find(v) {
-			id, _, _ = strings.Cut(id, ",")
-			id, _, _ = strings.Cut(id, ";")
-			id = strings.Trim(strings.TrimSpace(id), `"`)
-			if strings.Trim(id, "0123456789abcdefABCDEF") == "" {
-				id = strings.ToUpper(id)
-			}
-			return []string{id}
+		found := find(v)
+		if len(found) == 0 {
+			return nil
 		}
-		return nil
+		id, _, _ := strings.Cut(found[0], ",")
+		id, _, _ = strings.Cut(id, ";")
+		id = strings.Trim(strings.TrimSpace(id), `"`)
+		if strings.Trim(id, "0123456789abcdefABCDEF") == "" {
+			id = strings.ToUpper(id)
+		}
+		return []string{id}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"siprecd/siprec/rsmeta"
@@ -249,5 +250,25 @@ func TestAddresses(t *testing.T) {
 		if got := fmt.Sprint(addresses(c.in)); got != c.want {
 			t.Errorf("%s: %s, want %s", c.in, got, c.want)
 		}
+	}
+}
+
+// TestIdentifyIsCheap: metadata of full size must not hold up the answer.
+func TestIdentifyIsCheap(t *testing.T) {
+	st := &rsmeta.State{}
+	d := &rsmeta.Document{}
+	for i := range rsmeta.MaxElements {
+		id := fmt.Sprint("p", i)
+		d.Participants = append(d.Participants, rsmeta.Participant{ID: id, AoRs: []string{id}, Sends: []string{id}, StreamsStated: true})
+		d.Streams = append(d.Streams, rsmeta.Stream{ID: id, Label: id})
+		d.Extensions = append(d.Extensions, rsmeta.Extension{Owner: "participant", ID: id, Path: "callingParty", Value: "true"})
+	}
+	st.Apply(d)
+	start := time.Now()
+	id := identify(Headers{Fields: map[string][]string{"Diversion": {strings.Repeat("<sip:1@h>,", 6000)}}}, st)
+	took := time.Since(start)
+	t.Log(took)
+	if took > time.Second || len(id.Lines) > maxLines { // busy machines and the race detector included
+		t.Errorf("%v, %d lines", took, len(id.Lines))
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,11 +38,11 @@ func TestVerifyFlips(t *testing.T) {
 			return err
 		}
 		n := len(data)
-		for _, at := range []int{0, n / 7, n / 3, n / 2, n - 2, n - 1} {
+		for _, at := range []int{0, n / 3, n - 1} {
 			if at < 0 || at >= n {
 				continue
 			}
-			for _, mask := range []byte{0x01, 0x20, 0x80} {
+			for _, mask := range []byte{0x01, 0x20} {
 				flipped := append([]byte(nil), data...)
 				flipped[at] ^= mask
 				if err := os.WriteFile(name, flipped, 0o600); err != nil {
@@ -75,6 +76,7 @@ func TestVerifyUnstamped(t *testing.T) {
 	s := h.open(t, func(o *Options) { o.Tick = 10 * time.Millisecond })
 	record(t, s, fake(60))
 	shut(t, s)
+	h.log = slog.New(slog.DiscardHandler)
 	if err := os.Remove(filepath.Join(h.dir, stampFile)); err != nil {
 		t.Fatal(err)
 	}
@@ -84,8 +86,10 @@ func TestVerifyUnstamped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := 0
-		for at := 0; at < len(data); at += 61 {
+		found, tries := 0, 0
+		step := min(len(data), 64<<10) / 80
+		for at := 0; at < min(len(data), 64<<10); at += step {
+			tries++
 			flipped := append([]byte(nil), data...)
 			flipped[at] ^= 0x10
 			if err := os.WriteFile(file, flipped, 0o600); err != nil {
@@ -95,11 +99,11 @@ func TestVerifyUnstamped(t *testing.T) {
 				found++
 			}
 		}
-		t.Logf("%s: %d of %d flips found", name, found, len(data)/61+1)
+		t.Logf("%s: %d of %d flips found", name, found, tries)
 		if found == 0 {
 			t.Errorf("%s: no flip found", name)
 		}
-		for _, n := range []int{0, 100, 4096, len(data) / 2, len(data) - 1} { // cut short
+		for _, n := range []int{0, 100, 4096, 12 << 10} { // cut short
 			if err := os.WriteFile(file, data[:n], 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -51,38 +51,41 @@ type app struct {
 
 // newApp opens everything that a call needs. When a part cannot be opened, the
 // parts before it are closed again and the error says which and why.
-func newApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (a *app, err error) {
+func newApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	a = &app{ctx: ctx, cancel: cancel, log: log, opened: time.Now()}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, a.rollBack())
-			cancel()
-		}
-	}()
+	a := &app{ctx: ctx, cancel: cancel, log: log, opened: time.Now()}
+	if err := a.open(cfg); err != nil {
+		return nil, errors.Join(err, a.rollBack())
+	}
+	return a, nil
+}
+
+// open wires the parts from the bottom up.
+func (a *app) open(cfg *config.Config) error {
 	rules, err := a.rules(cfg.Policy)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := a.openStore(cfg, rules); err != nil {
-		return nil, fmt.Errorf("open the store: %w", err)
+		return err
 	}
 	if err := a.openMedia(cfg); err != nil {
-		return nil, fmt.Errorf("open the media ports: %w", err)
+		return fmt.Errorf("open the media ports: %w", err)
 	}
-	a.rec = recorder.New(ctx, recorder.Config{
+	a.rec = recorder.New(a.ctx, recorder.Config{
 		Rules: rules, Store: a.store, Media: a.media, Address: cfg.Media.Address,
 		Layout: media.Layout(cfg.Media.Layout), Bitrate: cfg.Media.Bitrate, Complexity: cfg.Media.Complexity,
-		RefuseUnlisted: cfg.Policy.Unlisted == "refuse", Reserve: uint64(cfg.Store.Reserve), Version: buildVersion(), Log: log,
+		RefuseUnlisted: cfg.Policy.Unlisted == "refuse", Reserve: uint64(cfg.Store.Reserve),
+		Version: buildVersion(), Log: a.log,
 	})
 	if err := a.openSIP(cfg); err != nil {
-		return nil, fmt.Errorf("open SIP: %w", err)
+		return fmt.Errorf("open SIP: %w", err)
 	}
 	a.rec.Attach(a.sip)
 	if err := a.openWeb(cfg); err != nil {
-		return nil, fmt.Errorf("open HTTP: %w", err)
+		return fmt.Errorf("open HTTP: %w", err)
 	}
-	return a, nil
+	return nil
 }
 
 // rules compiles the policy with one line more: the canary's, whose number

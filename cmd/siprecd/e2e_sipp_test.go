@@ -8,14 +8,19 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"siprecd/store"
 )
 
 // sippCalls lets SIPp place calls of the given length and checks its verdict.
-// ffmpeg sends both legs' media from the ACK on.
-func sippCalls(t *testing.T, s *server, transport string, calls int, length time.Duration) {
+// ffmpeg sends both legs' media from the ACK on. The result is how long each
+// call was by SIPp's own log, from ACK to BYE, in the order of the calls.
+func sippCalls(t *testing.T, s *server, transport string, calls int, length time.Duration) []time.Duration {
 	t.Helper()
 	scenario, err := filepath.Abs("../../testdata/sipp/siprec-uac.xml")
 	if err != nil {
@@ -26,7 +31,7 @@ func sippCalls(t *testing.T, s *server, transport string, calls int, length time
 	dir := t.TempDir()
 	cmd := exec.Command("sipp", s.udp, "-sf", scenario, "-t", transport, "-i", "127.0.0.1", "-p", freePort(t),
 		"-m", fmt.Sprint(calls), "-r", "5", "-d", fmt.Sprint(length.Milliseconds()),
-		"-mp", freePort(t), "-timeout", "60s", "-timeout_error", "-nostdin", "-trace_err",
+		"-mp", freePort(t), "-timeout", "60s", "-timeout_error", "-nostdin", "-trace_err", "-trace_msg",
 		"-key", "from", "02079460123", "-key", "to", "02088257050",
 		"-key", "legs", legs+" "+seconds+" pcm_alaw 8")
 	cmd.Dir = dir
@@ -41,6 +46,42 @@ func sippCalls(t *testing.T, s *server, transport string, calls int, length time
 		}
 		t.Fatalf("sipp: %v\n%s", err, &out)
 	}
+	logs, _ := filepath.Glob(filepath.Join(dir, "*messages.log"))
+	if len(logs) != 1 {
+		t.Fatalf("sipp left %d message logs", len(logs))
+	}
+	return callLengths(t, logs[0], calls)
+}
+
+// sippMessage is the head of one message in SIPp's log: when, and which.
+var sippMessage = regexp.MustCompile(`-{20,} (\S+ \S+)\n\w+ message sent[^\n]*\n\n(ACK|BYE) (?s:.*?)Call-ID: (\S+)`)
+
+// callLengths reads each call's ACK and BYE from SIPp's log.
+func callLengths(t *testing.T, log string, calls int) []time.Duration {
+	t.Helper()
+	b, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	acks := map[string]time.Time{}
+	var lengths []time.Duration
+	for _, m := range sippMessage.FindAllStringSubmatch(strings.ReplaceAll(string(b), "\r", ""), -1) {
+		at, err := time.Parse("2006-01-02 15:04:05.000000", m[1])
+		if err != nil {
+			t.Fatalf("sipp's log: %v", err)
+		}
+		switch first, ok := acks[m[3]]; {
+		case m[2] == "ACK" && !ok:
+			acks[m[3]] = at
+		case m[2] == "BYE" && ok:
+			lengths = append(lengths, at.Sub(first))
+			delete(acks, m[3])
+		}
+	}
+	if len(lengths) != calls {
+		t.Fatalf("sipp's log tells the length of %d calls, want %d", len(lengths), calls)
+	}
+	return lengths
 }
 
 // decoded is a recording as ffmpeg hears it: one slice a channel, 48 kHz.
@@ -102,8 +143,11 @@ func TestSIPpCallsAreRecorded(t *testing.T) {
 			s := newServer(t)
 			s.start()
 			const length = 4 * time.Second
-			sippCalls(t, s, c.transport, 2, length)
-			for _, r := range s.finished(2) {
+			lengths := sippCalls(t, s, c.transport, 2, length)
+			rows := s.finished(2)
+			slices.SortFunc(rows, func(a, b store.Row) int { return a.Ended.Compare(b.Ended) })
+			for i, r := range rows {
+				length := lengths[i]
 				if r.Line != "Council tax" || r.Interrupted || r.Direction != "inbound" || len(r.Flags) > 0 {
 					t.Errorf("listed as %+v", r)
 				}

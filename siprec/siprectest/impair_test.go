@@ -109,7 +109,7 @@ func TestGapJumpForeign(t *testing.T) {
 			t.Errorf("packet %d: %+v", i, p.Header)
 		}
 	}
-	if d := got[10].at.Sub(got[9].at); d < 180*ms {
+	if d := got[10].at.Sub(got[9].at); d < 150*ms {
 		t.Errorf("the gap lasted %v", d)
 	}
 }
@@ -146,7 +146,7 @@ func TestSkew(t *testing.T) {
 	if leg.Sent != 100 || got[99].Timestamp-got[0].Timestamp != 99*160 {
 		t.Errorf("%+v", leg)
 	}
-	if d := got[99].at.Sub(got[0].at).Seconds(); d < 1.84 || d > 1.93 {
-		t.Errorf("99 packets took %.3f s, want 1.886", d)
+	if late := lateness(got, 0.02/1.05); late > 0.015 {
+		t.Errorf("half of the packets are %.1f ms or more late of a clock 5 %% fast", late*1000)
 	}
 }

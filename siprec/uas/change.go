@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/wire"
 )
 
 // handle answers one request, or takes one ACK, whose turn it is.
@@ -72,7 +74,7 @@ func (d *Dialog) bye(it item) {
 		p.tx.Terminate()
 		d.pending = nil
 	}
-	end := End{At: it.at, Cause: "bye", Reason: headerText(it.req, "Reason")}
+	end := End{At: it.at, Cause: "bye", Reason: wire.Text(it.req, "Reason")}
 	defer d.close(end)
 	// RFC 8068 section 3.2.4 lets a BYE carry the last metadata.
 	if len(it.req.Body()) == 0 {

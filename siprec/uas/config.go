@@ -1,103 +1,24 @@
 package uas
 
 import (
-	"crypto/tls"
-	"errors"
-	"fmt"
-	"log/slog"
-	"net"
-	"net/netip"
-	"strings"
 	"time"
+
+	"siprecd/siprec/wire"
 )
 
 // Config is what a Server needs to be told.
 type Config struct {
-	// Listen holds addresses as udp://host:port, tcp://host:port or
-	// tls://host:port. An empty host is every address of the machine; port 0
-	// lets the system choose. Without a port, 5060 (tls: 5061) is taken.
-	Listen []string
-	// Peers are the networks that may speak to the server. Anyone else is
-	// dropped before any state is made for them. It must not be empty.
-	Peers []netip.Prefix
-	// TLS is used for tls:// addresses and needed when there is one.
-	TLS *tls.Config
+	wire.Config
 	// UserAgent is the value of the Server header; "" leaves it out.
 	UserAgent string
+	// MediaTypes is the value of the Accept header.
+	MediaTypes string
 	// Ready says whether a new call can be taken now; nil always can. A
 	// *Refusal becomes that response to INVITE and OPTIONS, any other error
 	// a 503 with Retry-After. It must be quick and safe for parallel use.
 	Ready func() error
-	// Logger must not be nil.
-	Logger *slog.Logger
 	// Accept must not be nil.
 	Accept Accept
-}
-
-// listenAddr is one parsed entry of Config.Listen.
-type listenAddr struct{ network, hostport string }
-
-func (c Config) check() ([]listenAddr, error) {
-	switch {
-	case c.Accept == nil:
-		return nil, errors.New("sip: nobody to accept calls")
-	case c.Logger == nil:
-		return nil, errors.New("sip: no logger")
-	case len(c.Listen) == 0:
-		return nil, errors.New("sip: no address to listen on")
-	case len(c.Peers) == 0:
-		return nil, errors.New("sip: no peers are allowed, so nobody could place a call")
-	}
-	for _, p := range c.Peers {
-		if !p.IsValid() {
-			return nil, errors.New("sip: a peer network is not valid")
-		}
-	}
-	addrs := make([]listenAddr, 0, len(c.Listen))
-	for _, l := range c.Listen {
-		a, err := parseListen(l)
-		if err != nil {
-			return nil, err
-		}
-		if a.network == "tls" && c.TLS == nil {
-			return nil, fmt.Errorf("sip: %s needs a certificate", l)
-		}
-		addrs = append(addrs, a)
-	}
-	return addrs, nil
-}
-
-func parseListen(l string) (listenAddr, error) {
-	network, rest, ok := strings.Cut(l, "://")
-	port := "5060"
-	switch network {
-	case "udp", "tcp":
-	case "tls":
-		port = "5061"
-	default:
-		ok = false
-	}
-	if !ok || strings.ContainsAny(rest, "/?#@ ") {
-		return listenAddr{}, fmt.Errorf("sip: listen address %q: want udp://host:port, tcp://host:port or tls://host:port", l)
-	}
-	if _, _, err := net.SplitHostPort(rest); err != nil {
-		rest = net.JoinHostPort(strings.Trim(rest, "[]"), port)
-	}
-	if _, _, err := net.SplitHostPort(rest); err != nil {
-		return listenAddr{}, fmt.Errorf("sip: listen address %q: %w", l, err)
-	}
-	return listenAddr{network, rest}, nil
-}
-
-// allowed reports whether a peer may speak to us.
-func (c Config) allowed(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	for _, p := range c.Peers {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
 }
 
 // timing holds the SIP timers, so that tests need not wait for minutes.
@@ -110,13 +31,4 @@ type timing struct {
 func standardTiming() timing {
 	return timing{t1: 500 * time.Millisecond, t2: 4 * time.Second,
 		holdBack: 250 * time.Millisecond, retry: 10 * time.Second}
-}
-
-// addrPort reads a socket address as sipgo gives it.
-func addrPort(s string) netip.AddrPort {
-	ap, err := netip.ParseAddrPort(s)
-	if err != nil {
-		return netip.AddrPort{}
-	}
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

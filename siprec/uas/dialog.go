@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/wire"
 )
 
 // Dialog is one dialog that a client began with us. Its exported methods are
@@ -86,7 +88,7 @@ func (s *Server) newDialog(req *sip.Request, tx *sip.ServerTx, at time.Time) *Di
 		box:   newMailbox(req.CSeq().SeqNo, s.time.holdBack),
 		stop:  make(chan struct{}, 1), latest: sip.INVITE, abandon: func() {},
 	}
-	d.peer, d.network = addrPort(req.Source()), transportOf(req)
+	d.peer, d.network = wire.AddrPort(req.Source()), transportOf(req)
 	d.log = s.log.With("session", d.id)
 	d.target = newTarget(req, tx, d.peer, k.local)
 	return d
@@ -275,7 +277,7 @@ func (d *Dialog) begin(it item) {
 		d.mu.Lock()
 		d.told = true
 		d.mu.Unlock()
-		d.cancel("cancelled", headerText(req, "Reason"))
+		d.cancel("cancelled", wire.Text(req, "Reason"))
 	}
 	if !it.tx.OnCancel(byCancel) {
 		d.close(End{})

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/wire"
 )
 
 // dialogKey identifies a dialog (RFC 3261 section 12). The Call-ID alone does
@@ -219,7 +221,7 @@ func (s *Server) giveUp(k inviteKey, cause string, req *sip.Request, tx *sip.Ser
 	ok := false
 	switch {
 	case d != nil:
-		ok = d.cancel(cause, headerText(req, "Reason")) || req.IsCancel()
+		ok = d.cancel(cause, wire.Text(req, "Reason")) || req.IsCancel()
 	case came != nil:
 		ok = s.awaitInvite(k, came)
 	}

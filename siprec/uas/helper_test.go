@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/wire"
 	"go.uber.org/goleak"
 )
 
@@ -444,4 +446,4 @@ func (l *lab) empty(t *testing.T) {
 	})
 }
 
-func header(m sip.Message, name string) string { return headerText(m, name) }
+func header(m sip.Message, name string) string { return wire.Text(m, name) }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/wire"
 )
 
 // target is what it takes to send requests in a dialog as its UAS (RFC 3261
@@ -27,9 +29,9 @@ type target struct {
 
 func newTarget(req *sip.Request, tx *sip.ServerTx, peer netip.AddrPort, localTag string) target {
 	sock := tx.Connection().LocalAddr()
-	t := target{network: transportOf(req), local: localAddr(sock, peer), source: peer, remote: req.Recipient, cseq: 1}
+	t := target{network: transportOf(req), local: wire.LocalAddr(sock, peer), source: peer, remote: req.Recipient, cseq: 1}
 	t.contact = contactURI(t.local, t.network, req.Recipient.Scheme == "sips")
-	if ap := addrPort(sock.String()); t.network == "udp" && ap.IsValid() {
+	if ap := wire.AddrPort(sock.String()); t.network == "udp" && ap.IsValid() {
 		t.sock = sip.Addr{IP: ap.Addr().AsSlice(), Port: int(ap.Port())}
 	}
 	for _, h := range req.GetHeaders("Record-Route") {
@@ -52,11 +54,11 @@ func (t *target) refresh(req *sip.Request) {
 		t.remote = *c.Address.Clone()
 		t.remote.Headers = nil
 	}
-	if src := addrPort(req.Source()); src.IsValid() && transportOf(req) == t.network {
+	if src := wire.AddrPort(req.Source()); src.IsValid() && transportOf(req) == t.network {
 		t.source = src
 	}
-	allow := headerTokens(req, "Allow")
-	t.update = len(allow) == 0 || hasToken(allow, "UPDATE")
+	allow := wire.Tokens(req, "Allow")
+	t.update = len(allow) == 0 || wire.HasToken(allow, "UPDATE")
 }
 
 // destination is where requests go: along the route or to the Contact when
@@ -66,7 +68,7 @@ func (d *Dialog) destination() netip.AddrPort {
 	t := &d.target
 	if t.network != "udp" {
 		// The client's own connection, while it lives.
-		if c, err := d.srv.tp.GetConnection(t.network, t.source.String()); err == nil {
+		if c, err := d.srv.stack.TP.GetConnection(t.network, t.source.String()); err == nil {
 			_, _ = c.TryClose()
 			return t.source
 		}
@@ -80,7 +82,7 @@ func (d *Dialog) destination() netip.AddrPort {
 		}
 	}
 	ip, err := netip.ParseAddr(strings.Trim(u.Host, "[]"))
-	if err != nil || !d.srv.cfg.allowed(ip) {
+	if err != nil || !d.srv.stack.Allowed(ip) {
 		return t.source
 	}
 	port := u.Port
@@ -128,7 +130,7 @@ func (d *Dialog) send(req *sip.Request, then func(status int)) {
 	s.work.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 5*time.Second)
 		defer cancel()
-		tx, err := s.tx.Request(ctx, req)
+		tx, err := s.stack.TX.Request(ctx, req)
 		if err != nil {
 			s.Count("request-not-sent")
 			d.log.Warn("request was not sent", "method", req.Method, "error", err)
@@ -161,7 +163,7 @@ func (d *Dialog) sendBye(reason string) {
 	}
 	req := d.request(sip.BYE)
 	if reason != "" {
-		req.AppendHeader(sip.NewHeader("Reason", `SIP;cause=200;text="`+strings.NewReplacer(`"`, `'`, `\`, ``).Replace(oneLine(reason))+`"`))
+		req.AppendHeader(sip.NewHeader("Reason", `SIP;cause=200;text="`+strings.NewReplacer(`"`, `'`, `\`, ``).Replace(wire.OneLine(reason))+`"`))
 	}
 	d.send(req, func(int) {})
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/wire"
 )
 
 const (
@@ -51,7 +53,7 @@ func (s *Server) refuseTagged(req *sip.Request, tx *sip.ServerTx, r *Refusal, to
 	if code < 300 || code > 699 {
 		code = 500
 	}
-	reason := oneLine(r.Reason)
+	reason := wire.OneLine(r.Reason)
 	if reason == "" {
 		reason = "Refused"
 	}
@@ -65,29 +67,19 @@ func (s *Server) refuseTagged(req *sip.Request, tx *sip.ServerTx, r *Refusal, to
 		res.AppendHeader(sip.NewHeader("Retry-After", strconv.Itoa(secs)))
 	}
 	if r.Warning != "" {
-		res.AppendHeader(sip.NewHeader("Warning", oneLine(r.Warning)))
+		res.AppendHeader(sip.NewHeader("Warning", wire.OneLine(r.Warning)))
 	}
 	switch code {
 	case 405:
 		res.AppendHeader(sip.NewHeader("Allow", allowValue))
 	case 415:
-		res.AppendHeader(sip.NewHeader("Accept", acceptValue))
+		res.AppendHeader(sip.NewHeader("Accept", s.cfg.MediaTypes))
 	case 420:
 		res.AppendHeader(sip.NewHeader("Unsupported", strings.Join(unknownOptions(req), ", ")))
 	case 422:
 		res.AppendHeader(sip.NewHeader("Min-SE", strconv.Itoa(minSE)))
 	}
 	_ = s.respond(tx, res) // counted; the client will ask again
-}
-
-// oneLine keeps text from elsewhere from becoming header lines of its own.
-func oneLine(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s))
 }
 
 func methodNotAllowed() *Refusal { return &Refusal{Code: 405, Reason: "Method Not Allowed"} }
@@ -102,7 +94,7 @@ func (s *Server) capabilities(req *sip.Request) *sip.Response {
 
 func addCapabilities(res *sip.Response) {
 	res.AppendHeader(sip.NewHeader("Allow", allowValue))
-	res.AppendHeader(sip.NewHeader("Accept", acceptValue))
+	res.AppendHeader(sip.NewHeader("Accept", s.cfg.MediaTypes))
 	res.AppendHeader(sip.NewHeader("Supported", supportedValue))
 }
 
@@ -119,7 +111,7 @@ func (s *Server) require(req *sip.Request) *Refusal {
 
 func unknownOptions(req *sip.Request) []string {
 	var out []string
-	for _, o := range headerTokens(req, "Require") {
+	for _, o := range wire.Tokens(req, "Require") {
 		switch strings.ToLower(o) {
 		case "siprec", "timer", "100rel", "replaces":
 		default:
@@ -127,56 +119,6 @@ func unknownOptions(req *sip.Request) []string {
 		}
 	}
 	return out
-}
-
-// headerTokens reads a list header that may come in several lines. sipgo
-// finds only the first line, and none by its compact name.
-func headerTokens(msg sip.Message, names ...string) []string {
-	var out []string
-	for _, n := range names {
-		for _, h := range msg.GetHeaders(n) {
-			for v := range strings.SplitSeq(h.Value(), ",") {
-				if v = strings.TrimSpace(v); v != "" {
-					out = append(out, oneLine(v))
-				}
-			}
-		}
-	}
-	return out
-}
-
-func headerText(msg sip.Message, names ...string) string {
-	for _, n := range names {
-		if hs := msg.GetHeaders(n); len(hs) > 0 {
-			return strings.TrimSpace(hs[0].Value())
-		}
-	}
-	return ""
-}
-
-func hasToken(list []string, token string) bool {
-	for _, v := range list {
-		if strings.EqualFold(v, token) {
-			return true
-		}
-	}
-	return false
-}
-
-// localAddr is the address that the peer of a connection can reach us at:
-// the socket's own, or for a socket that is bound to every address the one
-// that the system would send from. Nothing is sent to find out.
-func localAddr(sock net.Addr, peer netip.AddrPort) netip.AddrPort {
-	own := addrPort(sock.String())
-	if own.IsValid() && !own.Addr().IsUnspecified() {
-		return own
-	}
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(peer))
-	if err != nil {
-		return own
-	}
-	defer c.Close()
-	return netip.AddrPortFrom(addrPort(c.LocalAddr().String()).Addr(), own.Port())
 }
 
 // contactURI is where the peer finds us in later requests of the dialog. It

@@ -262,7 +262,7 @@ func TestPeersThatAreNotAllowed(t *testing.T) {
 		p.dialog(fmt.Sprint("no", i)).send("OPTIONS", 1, "")
 	}
 	eventually(t, "all dropped", func() bool { return l.srv.Counters()["peer-not-allowed"] == 50 })
-	if n := l.srv.tp.Pool("udp").Size(); n != 1 { // the listener itself
+	if n := l.srv.stack.TP.Pool("udp").Size(); n != 1 { // the listener itself
 		t.Errorf("sipgo keeps %d UDP entries", n)
 	}
 	q := l.dial(t, "tcp")

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/wire"
 )
 
 // minSE is the shortest session interval that RFC 4028 allows, in seconds.
@@ -23,14 +25,14 @@ type refresh struct {
 // supports the timer, it is the client. A client that knows nothing of timers
 // is told that we refresh.
 func sessionTimer(req *sip.Request) (refresh, *Refusal) {
-	value := headerText(req, "Session-Expires", "x")
+	value := wire.Text(req, "Session-Expires", "x")
 	num, params, _ := strings.Cut(value, ";")
 	secs, err := strconv.ParseUint(strings.TrimSpace(num), 10, 31)
 	if value == "" || err != nil {
 		return refresh{}, nil
 	}
-	timer := hasToken(headerTokens(req, "Supported", "k"), "timer") ||
-		hasToken(headerTokens(req, "Require"), "timer")
+	timer := wire.HasToken(wire.Tokens(req, "Supported", "k"), "timer") ||
+		wire.HasToken(wire.Tokens(req, "Require"), "timer")
 	if secs < minSE {
 		if timer {
 			return refresh{}, &Refusal{Code: 422, Reason: "Session Interval Too Small"}

@@ -106,6 +106,9 @@ func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
 	})
 	switch {
 	case err == nil:
+		if !d.options.NoRotate { // a journal file grows fast; these need not reserve 16 MiB
+			db.AllocSize = 1 << 20
+		}
 		return db, nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, bbolt.ErrTimeout), errors.Is(err, ErrDamaged):
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)

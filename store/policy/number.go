@@ -67,11 +67,17 @@ func (n Numbering) read(digits string, plus bool) string {
 	if rest, ok := strings.CutPrefix(digits, "00"); ok && len(rest) >= minNational && rest[0] != '0' {
 		return n.international(rest)
 	}
-	if rest, ok := n.withoutTrunk(digits); ok {
-		return "+" + n.Country + rest
-	} else if n.Trunk != "" && strings.HasPrefix(digits, n.Trunk) {
+	if n.Trunk != "" && strings.HasPrefix(digits, n.Trunk) {
+		if rest, ok := n.withoutTrunk(digits); ok {
+			return "+" + n.Country + rest
+		}
 		return digits // a service number, or nothing that can be dialled
 	}
+	return n.bare(digits)
+}
+
+// bare reads digits without any prefix by their length.
+func (n Numbering) bare(digits string) string {
 	switch size := len(digits); {
 	case size > maxWithoutPlus:
 		return n.international(digits)

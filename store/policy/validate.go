@@ -49,20 +49,27 @@ func (v *validator) warn(key, format string, args ...any) {
 
 // place checks everything but the lines.
 func (v *validator) place() {
-	p, n := v.policy, v.policy.Numbering
+	p := v.policy
 	loc, err := time.LoadLocation(p.Timezone)
 	if err != nil || p.Timezone == "" || p.Timezone == "Local" {
 		v.fail("timezone", "unknown time zone %q: write an IANA name, for example Europe/London", p.Timezone)
 		loc = time.UTC
 	}
 	v.loc = loc
-	if len(n.Country) < 1 || len(n.Country) > 3 || !allDigits(n.Country) || n.Country[0] == '0' {
+	v.numbering(p.Numbering)
+	if p.Unlisted != "accept" && p.Unlisted != "refuse" {
+		v.fail("unlisted", "%q is neither accept nor refuse", p.Unlisted)
+	}
+}
+
+func (v *validator) numbering(n Numbering) {
+	if !isCode(n.Country, 3) || n.Country == "" || n.Country[0] == '0' {
 		v.fail("numbering.country", "%q is not a country code: write one to three digits without plus or zeros, for example 44", n.Country)
 	}
-	if len(n.Trunk) > 3 || !allDigits(n.Trunk) {
+	if !isCode(n.Trunk, 3) {
 		v.fail("numbering.trunk", "%q is not a national prefix: write up to three digits, for example 0", n.Trunk)
 	}
-	if len(n.Area) > 5 || !allDigits(n.Area) {
+	if !isCode(n.Area, 5) {
 		v.fail("numbering.area", "%q is not an area code: write up to five digits, for example 20", n.Area)
 	} else if n.Trunk != "" && strings.HasPrefix(n.Area, n.Trunk) {
 		v.fail("numbering.area", "%q begins with the national prefix %q: leave that out", n.Area, n.Trunk)
@@ -70,10 +77,10 @@ func (v *validator) place() {
 	if n.Extension != 0 && (n.Extension < 2 || n.Extension >= minLocal) {
 		v.fail("numbering.extension", "%d is not a length of extensions: write 2 to %d, or 0 for none", n.Extension, minLocal-1)
 	}
-	if p.Unlisted != "accept" && p.Unlisted != "refuse" {
-		v.fail("unlisted", "%q is neither accept nor refuse", p.Unlisted)
-	}
 }
+
+// isCode is whether s is digits, and not too many.
+func isCode(s string, longest int) bool { return len(s) <= longest && allDigits(s) }
 
 // name checks that a name is there and stands once among its neighbours.
 func (v *validator) name(used names, key, name string) {

@@ -72,6 +72,11 @@ func (l *loader) tls(t TLS, secure bool) {
 	case t.Certificate != "" && !secure:
 		l.warnKey("sip.tls.certificate", "it is not used: no tls:// address is listed in sip.listen")
 	}
+	l.clients(t)
+}
+
+// clients checks what is asked of clients' certificates.
+func (l *loader) clients(t TLS) {
 	if t.ClientAuth != "none" && t.ClientCA == "" {
 		l.failKey("sip.tls.client_ca", "client_auth: %s needs the authority that signs clients' certificates", t.ClientAuth)
 	}
@@ -110,6 +115,10 @@ func (l *loader) media(c *Config) {
 			l.failKey(fmt.Sprintf("sip.listen.%d", i), "port %d lies in media.ports, %s", a.Port(), m.Ports)
 		}
 	}
+	l.encoding(m)
+}
+
+func (l *loader) encoding(m Media) {
 	least := minMonoBitrate
 	if m.Layout == "stereo" {
 		least = minStereoBitrate

@@ -1,7 +1,8 @@
 package audio
 
 // G.711 encoders, after the segment description of the Recommendation. Input
-// is 16 bit; A-law codes its top 13 bits, mu-law its top 14.
+// is 16 bit; A-law codes its top 13 bits, mu-law its top 14. Negative values
+// are taken by their ones' complement, as the reference in ITU-T G.191 does.
 
 // EncodeALaw is the A-law code of one sample, even bits inverted.
 func EncodeALaw(pcm int16) byte {

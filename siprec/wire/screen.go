@@ -1,4 +1,4 @@
-package uas
+package wire
 
 import (
 	"bytes"
@@ -13,12 +13,12 @@ import (
 // filterUDP is called by sipgo with every datagram, before it makes any state
 // for the sender. Returning nothing drops it; an error would end the listener.
 // Stream connections were judged by transport.Listener already.
-func (s *Server) filterUDP(p sip.TransportReadProps, data []byte) ([]byte, error) {
+func (s *Stack) filterUDP(p sip.TransportReadProps, data []byte) ([]byte, error) {
 	if p.Transport != "UDP" {
 		return data, nil
 	}
 	from, ok := p.RemoteAddr.(*net.UDPAddr)
-	if !ok || !s.cfg.allowed(from.AddrPort().Addr()) {
+	if !ok || !s.Allowed(from.AddrPort().Addr()) {
 		s.Count("peer-not-allowed")
 		return nil, nil
 	}
@@ -43,7 +43,7 @@ func (s *Server) filterUDP(p sip.TransportReadProps, data []byte) ([]byte, error
 // that cannot be read, or lacks what every answer must repeat, is answered
 // 400 as far as its header can be salvaged; else the client would retransmit
 // for 32 s, record nothing, and nobody would see why.
-func (s *Server) screen(data []byte, onStream bool) (reply []byte, ok bool) {
+func (s *Stack) screen(data []byte, onStream bool) (reply []byte, ok bool) {
 	defer func() {
 		// The parser reads foreign bytes; what breaks it is dropped here,
 		// and never reaches it a second time.

@@ -1,0 +1,195 @@
+// Package wire holds a SIP server's sockets and sipgo's two lower layers, and
+// keeps from them what they cannot bear.
+//
+//	udp ─► filterUDP ──────────┐ allow-list
+//	tcp, tls ─► transport.Listener ┤ allow-list, caps, deadlines, whole messages
+//	                           └► screen: 400 for what cannot be read
+//	                              └► sipgo's transport layer
+//	                                 ├► observe, in the order of the wire
+//	                                 └► sipgo's transaction layer ─► handle
+//
+// Promises: a peer that is not allowed makes no state; what sipgo cannot read,
+// or would answer with header lines of the sender's making, is answered 400
+// and goes no further; sipgo's own log lines come without bodies, numbers or
+// floods. Everything refused is counted.
+//
+// Caveat: sipgo's limits for UDP and its logger for reference counts are
+// package variables, which the first Stack of a process sets.
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/transport"
+)
+
+// Stack is a set of bound sockets with sipgo's layers above them.
+type Stack struct {
+	TP *sip.TransportLayer
+	TX *sip.TransactionLayer
+
+	cfg     Config
+	log     *slog.Logger
+	parser  *sip.Parser
+	udp     map[string]net.PacketConn // by local address, fixed after New
+	streams []stream
+	closing chan struct{}
+	serving sync.WaitGroup
+
+	mu     sync.Mutex
+	counts map[string]uint64
+}
+
+// stream is one tcp or tls listener.
+type stream struct {
+	network string
+	ln      *transport.Listener
+}
+
+// tuneSipgo sets, once, what sipgo keeps in package variables. It refuses to
+// send UDP messages of more than UDPMTUSize-200 bytes, and a 200 OK to an offer
+// with several m-lines is longer than that: the peer would see silence. IP
+// fragments such an answer instead. And it warns about its own connection
+// reference counts through a logger that no option replaces; those lines mean
+// nothing to anyone here.
+var tuneSipgo = sync.OnceFunc(func() {
+	sip.UDPMTUSize = 65000
+	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
+})
+
+// New checks the configuration and binds every address, so that one that is in
+// use is an error here. Nothing is read before Start. observe is called with
+// each message in the order of the wire, on the goroutine that reads the
+// socket; handle with each new transaction, in a goroutine of its own.
+func New(cfg Config, observe sip.MessageHandler, handle sip.TransactionRequestHandler) (*Stack, error) {
+	addrs, err := cfg.check()
+	if err != nil {
+		return nil, err
+	}
+	tuneSipgo()
+	s := &Stack{cfg: cfg, log: cfg.Logger, parser: sip.NewParser(), udp: make(map[string]net.PacketConn),
+		closing: make(chan struct{}), counts: make(map[string]uint64)}
+	for _, a := range addrs {
+		if err := s.bind(a); err != nil {
+			s.closeSockets()
+			return nil, fmt.Errorf("sip: listen on %s://%s: %w", a.network, a.hostport, err)
+		}
+	}
+	quiet := slog.New(transport.Quiet(s.log.Handler(), 10*time.Second))
+	s.TP = sip.NewTransportLayer(net.DefaultResolver, s.parser, cfg.TLS,
+		sip.WithTransportLayerLogger(quiet), sip.WithTransportLayerReadFilter(s.filterUDP))
+	// First of the two, so that it sees messages before sipgo gives each its
+	// own goroutine.
+	s.TP.OnMessage(observe)
+	s.TX = sip.NewTransactionLayer(s.TP, sip.WithTransactionLayerLogger(quiet),
+		sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) { s.Count("stray-response") }))
+	s.TX.OnRequest(handle)
+	return s, nil
+}
+
+func (s *Stack) bind(a listenAddr) error {
+	if a.network == "udp" {
+		pc, err := net.ListenPacket("udp", a.hostport)
+		if err != nil {
+			return err
+		}
+		// Bursts of INVITEs of several kB each; the system may grant less.
+		_ = pc.(*net.UDPConn).SetReadBuffer(1 << 20)
+		s.udp[pc.LocalAddr().String()] = pc
+		return nil
+	}
+	ln, err := net.Listen("tcp", a.hostport)
+	if err != nil {
+		return err
+	}
+	c := transport.Config{Allow: s.Allowed, Count: s.Count,
+		Screen: func(msg []byte) ([]byte, bool) { return s.screen(msg, true) }}
+	if a.network == "tls" {
+		c.TLS = s.cfg.TLS
+	}
+	s.streams = append(s.streams, stream{a.network, transport.Wrap(ln, c)})
+	return nil
+}
+
+// Addrs returns the bound addresses, as udp://127.0.0.1:5060.
+func (s *Stack) Addrs() []string {
+	var out []string
+	for a := range s.udp {
+		out = append(out, "udp://"+a)
+	}
+	for _, st := range s.streams {
+		out = append(out, st.network+"://"+st.ln.Addr().String())
+	}
+	return out
+}
+
+// Start begins to read. The channel gets an error for every listener that ends
+// before Close.
+func (s *Stack) Start() <-chan error {
+	failed := make(chan error, len(s.udp)+len(s.streams))
+	start := func(name string, serve func() error) {
+		s.serving.Go(func() {
+			err := serve()
+			select {
+			case <-s.closing:
+			default:
+				failed <- fmt.Errorf("sip: %s stopped: %w", name, errors.Join(errListener, err))
+			}
+		})
+	}
+	for addr, pc := range s.udp {
+		start("udp://"+addr, func() error { return s.TP.ServeUDP(pc) })
+	}
+	for _, st := range s.streams {
+		serve := s.TP.ServeTCP
+		if st.network == "tls" {
+			serve = s.TP.ServeTLS
+		}
+		start(st.network, func() error { return serve(st.ln) })
+	}
+	return failed
+}
+
+var errListener = errors.New("the listener ended by itself")
+
+// Close ends every transaction, closes every socket, and waits for those who
+// read from them. It is called once.
+func (s *Stack) Close() {
+	close(s.closing)
+	s.TX.Close()
+	s.closeSockets()
+	_ = s.TP.Close() // it closes again what is closed already
+	s.serving.Wait()
+}
+
+func (s *Stack) closeSockets() {
+	for _, pc := range s.udp {
+		pc.Close()
+	}
+	for _, st := range s.streams {
+		st.ln.CloseAll()
+	}
+}
+
+// Counters returns how often something was refused or dropped, by reason.
+func (s *Stack) Counters() map[string]uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.counts)
+}
+
+// Count adds one to a counter. reason is a constant of the code: never text
+// from a message.
+func (s *Stack) Count(reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts[reason]++
+}
