@@ -47,6 +47,7 @@ type flow struct {
 	ssrc  uint32
 	id    uint32 // 0: none yet
 	last  int64  // arrival of its newest packet
+	gap   int64  // and how long nothing had come before it
 	ptime int64  // length of its newest packet
 }
 
@@ -137,6 +138,7 @@ func (t *track) push(b []byte, from netip.AddrPort, arrival time.Duration) {
 	case mine:
 		t.strays(t.rivals)
 		t.rivals = t.rivals[:0]
+		t.flow.gap = e.arrival - t.flow.last
 		t.flow.last = e.arrival
 		t.accept(e)
 	case !speaks:
@@ -252,7 +254,7 @@ func (t *track) accept(e *entry) {
 	t.flow.ptime = int64(e.n)
 	late := c.late(e)
 	switch {
-	case late > lagLimit:
+	case t.unclear(late):
 		c.seq = e.seq
 		t.lagging = append(t.lagging, e)
 		return
@@ -270,6 +272,16 @@ func (t *track) accept(e *entry) {
 		c.observe(e)
 	}
 	t.insert(e)
+}
+
+// unclear says whether a packet is so late that the sender may have paused
+// without counting: later than any jitter, or, once there was a break as long
+// as half of that, so late that its place is about to be encoded.
+func (t *track) unclear(late int64) bool {
+	if late > lagLimit {
+		return true
+	}
+	return late > t.depth*3/4 && (len(t.lagging) > 0 || t.flow.gap > late/2)
 }
 
 // straggler places a packet that others have overtaken.

@@ -86,7 +86,7 @@ func TestSilenceSuppression(t *testing.T) {
 // A pause after which the time stamps go on as if nothing had been: the audio
 // is heard when it comes, and none of it is lost.
 func TestPauseWithoutTimestamps(t *testing.T) {
-	for _, pause := range []time.Duration{500 * time.Millisecond, 5 * time.Second, time.Minute} {
+	for _, pause := range []time.Duration{60 * time.Millisecond, 140 * time.Millisecond, 200 * time.Millisecond, 300 * time.Millisecond, 400 * time.Millisecond, 500 * time.Millisecond, 5 * time.Second, time.Minute} {
 		r := newTrackRig(t)
 		pcm := speechlike(4 * sampleRate)
 		list := stream(pcm, 1)
@@ -95,7 +95,9 @@ func TestPauseWithoutTimestamps(t *testing.T) {
 		}
 		r.deliver(list, pause+6*time.Second)
 		r.same(t, 0, pcm[:100*frame20])
-		r.same(t, 2*sampleRate+int(samples(pause, sampleRate)), pcm[100*frame20:])
+		if pause > 150*time.Millisecond { // a shorter one is made up for bit by bit
+			r.same(t, 2*sampleRate+int(samples(pause, sampleRate)), pcm[100*frame20:])
+		}
 		if r.stats.Late != 0 || r.stats.Lost != 0 {
 			t.Errorf("%v: %+v", pause, r.stats)
 		}

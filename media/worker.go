@@ -109,8 +109,8 @@ func (w *worker) sweep() {
 			}
 		}
 		c := w.calls[i]
-		c.drainAll()
-		c.core.advance(w.eng.now()-c.start, w.scratch)
+		read := c.drainAll()
+		c.core.advance(read-c.start, w.scratch)
 		c.publish()
 	}
 	if w.discard != nil {
@@ -139,8 +139,8 @@ func (w *worker) finish(c *Call, end time.Duration) {
 	if c.finished() {
 		return
 	}
-	c.drainAll()
-	sum := c.core.finish(end, w.eng.now()-c.start, w.scratch)
+	read := c.drainAll()
+	sum := c.core.finish(end, read-c.start, w.scratch)
 	for _, s := range c.streams {
 		c.shut(s)
 	}
@@ -161,12 +161,16 @@ func (w *worker) finish(c *Call, end time.Duration) {
 	w.eng.calls.Add(-1)
 }
 
-// drainAll empties the call's sockets.
-func (c *Call) drainAll() {
+// drainAll empties the call's sockets and returns a time up to which everything
+// that had arrived has been read: the moment before. The call is played up to
+// then and no further, so that a worker that is held up loses nothing.
+func (c *Call) drainAll() time.Duration {
+	now := c.eng.now()
 	for _, s := range c.streams {
 		c.drain(s)
 	}
-	c.swept = c.eng.now()
+	c.swept = now
+	return now
 }
 
 // drain empties one socket into the stream's ring. A packet's arrival is the

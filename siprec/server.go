@@ -9,6 +9,7 @@ import (
 	"net/netip"
 
 	"siprecd/siprec/uas"
+	"siprecd/siprec/wire"
 )
 
 // Config is what a Server needs to be told.
@@ -40,6 +41,9 @@ type Config struct {
 // receiver is the optional method of a Handler described at Config.Handler.
 type receiver interface{ Receiving(*Session) bool }
 
+// mediaTypes is what a 415 and the answer to OPTIONS say in Accept.
+const mediaTypes = "application/sdp, application/rs-metadata+xml, application/rs-metadata, multipart/mixed"
+
 // Server is a SIPREC session recording server's SIP side. Make one with
 // NewServer, run it with Serve.
 type Server struct{ sip *uas.Server }
@@ -64,8 +68,9 @@ func NewServer(cfg Config) (*Server, error) {
 		return c, reply, err
 	}
 	var err error
-	s.sip, err = uas.NewServer(uas.Config{Listen: cfg.Listen, Peers: cfg.Peers, TLS: cfg.TLS,
-		UserAgent: cfg.UserAgent, Ready: cfg.Ready, Logger: log, Accept: accept})
+	s.sip, err = uas.NewServer(uas.Config{
+		Config:    wire.Config{Listen: cfg.Listen, Peers: cfg.Peers, TLS: cfg.TLS, Logger: log},
+		UserAgent: cfg.UserAgent, MediaTypes: mediaTypes, Ready: cfg.Ready, Accept: accept})
 	if err != nil {
 		return nil, fmt.Errorf("siprec: %w", err)
 	}

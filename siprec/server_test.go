@@ -380,3 +380,39 @@ func TestAnswerThatDoesNotFit(t *testing.T) {
 type misfit struct{ recorder }
 
 func (m *misfit) Open(context.Context, *Session, Change) (*Answer, error) { return &Answer{}, nil }
+
+// Clients are known by their address and body: whatever tags, options and
+// addresses they put around it, they are recorded.
+func TestEveryShapeOfInviteIsTaken(t *testing.T) {
+	h := &recorder{}
+	s := serve(t, h)
+	for i, c := range []struct{ uri, contact, extra string }{
+		{"sip:srs@127.0.0.1", "<sip:sbc@127.0.0.1:%s>;+sip.src", "Require: siprec"},
+		{"sip:srs@127.0.0.1", "<sip:sbc@127.0.0.1:%s>;src", "Supported:\r\nRecv-Info:\r\nProxy-Require: privacy"},
+		{"sip:srs@127.0.0.1", "<sip:sbc@127.0.0.1:%s>;src", "Require: siprec"},
+		{"sip:127.0.0.1;lr", "<sip:sbc@127.0.0.1:%s>;+sip.src", "X-A: b"},
+		{"sip:srs;transport=udp", "<sip:sbc@127.0.0.1:%s;transport=udp;+sip.src>", "k: replaces, 100rel"},
+		{"sip:*72%23rec@127.0.0.1", "<sip:sbc@127.0.0.1:%s>;+sip-src", "Require: siprec\r\nRequire: timer"},
+		{"sips:rec@127.0.0.1", "sip:sbc@127.0.0.1:%s", "Call-Info: <urn:x>"},
+		{"sip:rec@[::1]:5060", `"H323 \"User\" 1" <sip:sbc@127.0.0.1:%s>;+sip.src="TRUE"`, "Cseq-X: 1"},
+		{"tel:+442079460123", "<sip:sbc@127.0.0.1:%s>;isFocus", "Session-Expires: 1800\r\nMin-SE: 1800"},
+	} {
+		cl := client(t, s, fmt.Sprint("shape", i))
+		_, port, _ := net.SplitHostPort(cl.conn.LocalAddr().String())
+		body := both(offer, metadata)
+		fmt.Fprintf(cl.conn, "INVITE %s SIP/2.0\r\nv: SIP/2.0/UDP 127.0.0.1:%s;branch=z9hG4bKs%d\r\nf: Caller <sip:a@b>;tag=c1\r\n"+
+			"t: <sip:srs@127.0.0.1>\r\ni: shape%d\r\nCSeq: 50 INVITE\r\nm: %s\r\n%s\r\nc: %s\r\nMIME-Version: 1.0\r\n\r\n%s",
+			c.uri, port, i, i, fmt.Sprintf(c.contact, port), c.extra, mixed, body)
+		head, answer := cl.want(200, 50)
+		cl.send("ACK", 50, "", "")
+		if strings.Count(answer, "a=recvonly") != 2 {
+			t.Errorf("%d: answer\n%s", i, answer)
+		}
+		if sips := strings.Contains(head, "Contact: <sips:"); sips != strings.HasPrefix(c.uri, "sips:") {
+			t.Errorf("%d:\n%s", i, head)
+		}
+		cl.send("BYE", 51, "", "")
+		cl.want(200, 51)
+	}
+	eventually(t, "all closed", func() bool { return len(h.closed()) == 9 })
+}

@@ -1,6 +1,25 @@
 // Package siprec is the SIP side of a session recording server: it admits
 // recording clients, keeps their dialogs, and tells a Handler what each
 // recording session is to record.
+//
+//	siprec       sessions: bodies, identity, answers; Config, Server, Session, Handler
+//	├ sdp        session descriptions          (RFC 8866, RFC 3264)
+//	├ rsmeta     recording metadata            (RFC 7865 and its drafts)
+//	└ uas        dialogs in the order of CSeq  (RFC 3261, 3311, 4028)
+//	  └ wire       sockets, screening, sipgo's two lower layers
+//	    └ transport  guarded stream connections
+//
+// Promises. A client is admitted by its address and judged by its body, never
+// by feature tags, for half of them send none. Bad metadata with a good
+// description is a call with a note. Answers are plain application/sdp with
+// every m-line in its place, and say +sip.srs. The handler's calls for one
+// session come one after the other, in the order the client meant, and every
+// session that was opened is closed once, whatever happens. 200 leaves for a
+// BYE before the handler hears of it, for an INVITE after.
+//
+// Caveats. No SRTP keys are negotiated: streams that want them are rejected.
+// Replaces is understood as an option but replaces nothing. A session whose
+// timer runs out is kept while it is heard (a deviation from RFC 4028).
 package siprec
 
 import (

@@ -282,7 +282,10 @@ func TestFailedCatalogue(t *testing.T) {
 			mend()
 			until(t, 5*time.Second, "admission works again", func() bool {
 				r, err := s.Begin(t.Context(), admission())
-				return err == nil && r.Finish(t.Context(), closing(0)) == nil
+				if err != nil {
+					return false
+				}
+				return r.Finish(t.Context(), closing(0)) == nil
 			})
 			if err := r.Finish(t.Context(), closing(40)); err != nil {
 				t.Fatal(err)

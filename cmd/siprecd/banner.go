@@ -6,26 +6,27 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"siprecd/cmd/siprecd/app"
 	"siprecd/cmd/siprecd/config"
 )
 
 // banner tells on one screen what the recorder does and where to point what.
-func banner(w io.Writer, a *app, cfg *config.Config, canary *canaryResult) error {
+func banner(w io.Writer, a *app.App, cfg *config.Config, canary *app.CanaryResult) error {
 	var b strings.Builder
 	b.WriteString("\n")
 	if canary != nil {
-		canary.write(&b)
+		writeCanary(&b, canary)
 	}
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
 	fmt.Fprintf(&b, "siprecd %s is recording %s.\n\n", buildVersion(), lineCount(cfg))
-	row("Point the SBC at", "%s", strings.Join(a.sip.Addrs(), "  "))
+	row("Point the SBC at", "%s", strings.Join(a.Addrs(), "  "))
 	row("Media arrives at", "%s, UDP ports %d-%d", cfg.Media.Address, cfg.Media.Ports.Min, cfg.Media.Ports.Max)
 	row("Clients allowed", "%s", join(cfg.SIP.Peers))
-	if a.status != nil {
-		row("Status", "http://%s/status", a.status.Addr())
+	if url := a.StatusURL(); url != "" {
+		row("Status", "%s", url)
 	}
 	row("Recordings", "%s, sealed to %d recipients", cfg.Store.Dir, len(cfg.Store.Recipients))
 	row("Configuration", "%s", cfg.File)
@@ -37,14 +38,14 @@ func banner(w io.Writer, a *app, cfg *config.Config, canary *canaryResult) error
 	return err
 }
 
-// write tells the canary's story.
-func (c *canaryResult) write(b *strings.Builder) {
+// writeCanary tells the canary's story.
+func writeCanary(b *strings.Builder, c *app.CanaryResult) {
 	fmt.Fprintf(b, "Canary call recorded: finished, decrypted, both parties heard in their channels.\n")
 	fmt.Fprintf(b, "  recording %s\n", c.ID)
 	fmt.Fprintf(b, "  taken at %s, answered in %.0f ms, %.2f s recorded of a call of %.2f s\n",
 		c.Target, float64(c.Setup.Microseconds())/1000, c.Length.Seconds(), c.Call.Seconds())
 	fmt.Fprintf(b, "  caller %d Hz left %.1f dBFS, our side %d Hz right %.1f dBFS, leakage %.0f dB\n\n",
-		canaryLeft, c.Left, canaryRight, c.Right, c.Leakage)
+		app.CanaryLeft, c.Left, app.CanaryRight, c.Right, c.Leakage)
 }
 
 // lineCount says how many lines are listed, and how many only at times.

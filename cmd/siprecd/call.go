@@ -94,6 +94,7 @@ func (c *callCmd) options(e *env) (siprectest.Options, error) {
 		}
 		fillFrom(&o, cfg)
 	}
+	o.From, o.To = dialled(o.From), dialled(o.To)
 	var err error
 	if o.Legs, err = c.legs(); err != nil {
 		return o, err
@@ -101,6 +102,10 @@ func (c *callCmd) options(e *env) (siprectest.Options, error) {
 	o.TLS, err = c.tls()
 	return o, err
 }
+
+// dialled is a number as it is put into a SIP URI: without the blanks that
+// people write.
+func dialled(number string) string { return strings.Join(strings.Fields(number), "") }
 
 // fillFrom takes the first listener and the first line.
 func fillFrom(o *siprectest.Options, cfg *config.Config) {

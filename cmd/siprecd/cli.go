@@ -21,6 +21,7 @@ type cli struct {
 	Init    initCmd    `cmd:"" help:"Make a data folder: configuration, keys, example policy."`
 	Check   checkCmd   `cmd:"" help:"Check the configuration and the policy."`
 	Serve   serveCmd   `cmd:"" help:"Record calls until stopped."`
+	Doctor  doctorCmd  `cmd:"" help:"Examine disk, clock, keys and certificate, and place a call."`
 	Call    callCmd    `cmd:"" help:"Place SIPREC calls, as an SBC does, and say what was seen."`
 	Explain explainCmd `cmd:"" help:"Say whether a call is recorded, and why."`
 	List    listCmd    `cmd:"" help:"List the recordings, newest first."`

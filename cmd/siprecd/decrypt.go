@@ -13,6 +13,7 @@ import (
 
 	"filippo.io/age"
 
+	"siprecd/cmd/siprecd/app"
 	"siprecd/store"
 	"siprecd/store/seal"
 )
@@ -34,7 +35,7 @@ func (c *decryptCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	holders, err := readIdentities(c.Identity)
+	holders, err := app.ReadIdentities(c.Identity)
 	if err != nil {
 		return err
 	}

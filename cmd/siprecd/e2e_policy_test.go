@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"siprecd/cmd/siprecd/app"
 	"siprecd/recorder"
 	"siprecd/siprec/siprectest"
 )
@@ -141,10 +142,10 @@ func TestLateLegAndLossKeepTheTimeline(t *testing.T) {
 	wantLength(t, path, time.Duration(row.Duration*float64(time.Second)), 40*time.Millisecond)
 	pcm := decoded(t, path, 2)
 	second := func(from, to int) []int16 { return pcm[1][from*480 : to*480] } // hundredths of a second
-	if l := tone(second(0, 130), 1000); l > -60 {
+	if l := app.ToneLevel(second(0, 130), 1000); l > -60 {
 		t.Errorf("our side is heard at %.1f dBFS before its leg began", l)
 	}
-	if l := tone(second(170, 350), 1000); l < -23 {
+	if l := app.ToneLevel(second(170, 350), 1000); l < -23 {
 		t.Errorf("our side is at %.1f dBFS after its leg began", l)
 	}
 }

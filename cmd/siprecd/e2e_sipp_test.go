@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"siprecd/cmd/siprecd/app"
 	"siprecd/store"
 )
 
@@ -108,10 +109,10 @@ func wantTones(t *testing.T, path string, peak float64) {
 		pcm         []int16
 		ours, other float64
 	}{{"left", pcm[0], 440, 1000}, {"right", pcm[1], 1000, 440}} {
-		if got := tone(c.pcm, c.ours); math.Abs(got-rms) > 1 {
+		if got := app.ToneLevel(c.pcm, c.ours); math.Abs(got-rms) > 1 {
 			t.Errorf("%s channel: %.0f Hz at %.2f dBFS, sent at %.2f", c.name, c.ours, got, rms)
 		}
-		if got := tone(c.pcm, c.other); got > rms-30 {
+		if got := app.ToneLevel(c.pcm, c.other); got > rms-30 {
 			t.Errorf("%s channel: the other party's %.0f Hz at %.2f dBFS", c.name, c.other, got)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"siprecd/cmd/siprecd/app"
 	"siprecd/recorder/web"
 	"siprecd/store"
 )
@@ -48,7 +49,7 @@ func (c *exportCmd) Run(e *env) error {
 }
 
 func (c *exportCmd) opus(e *env, x *store.Sealed, identity string) error {
-	holders, err := readIdentities(identity)
+	holders, err := app.ReadIdentities(identity)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,11 @@ const module = "siprecd"
 // mayImport are the arrows of the house: package → our packages that it may
 // import. They point down; siprec, media and store never meet.
 var mayImport = map[string][]string{
-	"cmd/siprecd": {"cmd/siprecd/config", "recorder", "recorder/web", "store", "store/policy", "store/seal",
-		"siprec", "siprec/siprectest", "media", "media/ogg", "testdata/speech"},
+	"cmd/siprecd": {"cmd/siprecd/config", "cmd/siprecd/app", "cmd/siprecd/doctor", "recorder", "recorder/web", "store", "store/policy",
+		"store/seal", "siprec/siprectest", "siprec/siprectest/audio", "media/ogg"},
+	"cmd/siprecd/app": {"cmd/siprecd/config", "recorder", "recorder/web", "store", "store/policy", "store/seal",
+		"siprec", "siprec/siprectest", "siprec/siprectest/audio", "media"},
+	"cmd/siprecd/doctor": {"cmd/siprecd/config", "cmd/siprecd/app", "recorder", "recorder/web", "store", "store/seal"},
 	"cmd/siprecd/config": {"store/policy"},
 	"recorder/web":       {"recorder", "store", "media/live"},
 	"recorder":           {"siprec", "siprec/sdp", "media", "store", "store/policy"},

@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os/signal"
+	"path/filepath"
 	"syscall"
-	"time"
 
+	"siprecd/cmd/siprecd/app"
 	"siprecd/cmd/siprecd/config"
+	"siprecd/store/seal"
 )
-
-// stopWithin is how long a stop may take: BYE to every client, last segments,
-// manifests.
-const stopWithin = 30 * time.Second
 
 // serveCmd runs the recorder until SIGINT or SIGTERM.
 type serveCmd struct {
@@ -29,11 +29,11 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	a, err := newApp(context.WithoutCancel(e.ctx), cfg, newLogger(cfg.Log, e.stderr))
+	a, err := app.New(context.WithoutCancel(e.ctx), cfg, buildVersion(), newLogger(cfg.Log, e.stderr))
 	if err != nil {
 		return err
 	}
-	failed := a.start()
+	failed := a.Start()
 	err = c.announce(e, a, cfg)
 	if err == nil {
 		select {
@@ -42,19 +42,36 @@ func (c *serveCmd) Run(e *env) error {
 		}
 	}
 	fmt.Fprintln(e.stderr, "siprecd: stopping: live recordings are being finished")
-	return errors.Join(err, a.stop())
+	return errors.Join(err, a.Stop())
 }
 
 // announce runs the canary if it is wanted and prints the banner.
-func (c *serveCmd) announce(e *env, a *app, cfg *config.Config) error {
+func (c *serveCmd) announce(e *env, a *app.App, cfg *config.Config) error {
 	if !c.Canary {
 		return banner(e.stdout, a, cfg, nil)
 	}
-	ctx, cancel := context.WithTimeout(e.ctx, canaryWithin)
-	defer cancel()
-	res, err := a.canary(ctx, identityPath(c.Identity, cfg))
+	res, err := a.Canary(e.ctx, identityPath(c.Identity, cfg))
 	if err != nil {
 		return fmt.Errorf("canary call failed: %w", err)
 	}
 	return banner(e.stdout, a, cfg, res)
+}
+
+// identityPath is the identity that opens recordings here.
+func identityPath(flag string, cfg *config.Config) string {
+	if flag != "" {
+		return flag
+	}
+	return filepath.Join(cfg.Store.Dir, "keys", seal.ConsoleKeyFile)
+}
+
+// newLogger makes the server's logger on w.
+func newLogger(cfg config.Log, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(cfg.Level)) // the configuration allows only its names
+	opts := &slog.HandlerOptions{Level: level}
+	if cfg.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/emiago/sipgo/sip"
+	"go.uber.org/goleak"
 
 	"siprecd/siprec/siprectest"
 	"siprecd/siprec/siprectest/audio"
@@ -344,6 +345,14 @@ func TestStopped(t *testing.T) {
 	}
 }
 
+func TestStoppedBeforeItBegan(t *testing.T) {
+	ctx, cancel := context.WithCancel(testContext(t))
+	cancel()
+	if r, err := siprectest.Run(ctx, siprectest.Options{Target: "udp://127.0.0.1:9"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v %+v, want context.Canceled", err, r)
+	}
+}
+
 // TestReconnect has the recorder drop the TCP connection in mid-call.
 func TestReconnect(t *testing.T) {
 	u := newUAS(t, "tcp")
@@ -377,4 +386,21 @@ func TestBadOptions(t *testing.T) {
 			t.Errorf("%s: %v, want ErrOptions", name, err)
 		}
 	}
+}
+
+// TestLeavesNothing counts goroutines before and after a client's life.
+func TestLeavesNothing(t *testing.T) {
+	u := newUAS(t, "udp")
+	u.port(1) // the recorder's own readers
+	u.port(0)
+	before := goleak.IgnoreCurrent()
+	c, err := siprectest.Dial(testContext(t), u.target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	invite(t, c, siprectest.Options{}) // and no BYE
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	goleak.VerifyNone(t, before)
 }

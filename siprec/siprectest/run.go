@@ -13,8 +13,9 @@ const byeGrace = 5 * time.Second
 
 // Run opens a client, places Options.Calls calls and reports on them. The
 // error is about the options (ErrOptions) or the connection; what befell the
-// calls is in the report. When ctx ends, no further call is placed, those that
-// are up are ended with BYE, and the report so far is returned.
+// calls is in the report, which has at least one. When ctx ends, no further call
+// is placed, those that are up are ended with BYE, and the report so far is
+// returned; the cause of ctx is the error if none was placed.
 func Run(ctx context.Context, o Options) (Report, error) {
 	p, err := makePlan(o)
 	if err != nil {
@@ -31,6 +32,9 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	r := Report{Calls: c.runAll(ctx, p)}
 	if err := c.Close(); err != nil {
 		p.Log.Warn("close client", "err", err)
+	}
+	if len(r.Calls) == 0 {
+		return r, context.Cause(ctx)
 	}
 	r.total(p.media)
 	r.Totals.CPUSeconds = (cpuTime() - cpu).Seconds()

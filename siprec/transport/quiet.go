@@ -32,7 +32,11 @@ type quietState struct {
 	last  map[string]*seen
 }
 
-var digits = regexp.MustCompile(`\+?[0-9]{6,}|[^\s"'<]+@`)
+var personal = regexp.MustCompile(`\+?[0-9]{6,}|[^\s"'<]+@`)
+
+// Mask takes from a text of the SIP stack's what may name a person: long digit
+// strings and the user part of addresses.
+func Mask(s string) string { return personal.ReplaceAllString(s, "…") }
 
 func (q *quiet) Enabled(ctx context.Context, l slog.Level) bool {
 	return l >= slog.LevelInfo && q.next.Enabled(ctx, min(l, slog.LevelWarn))
@@ -43,7 +47,7 @@ func (q *quiet) Handle(ctx context.Context, r slog.Record) error {
 	if !ok {
 		return nil
 	}
-	out := slog.NewRecord(r.Time, min(r.Level, slog.LevelWarn), digits.ReplaceAllString(r.Message, "…"), 0)
+	out := slog.NewRecord(r.Time, min(r.Level, slog.LevelWarn), Mask(r.Message), 0)
 	r.Attrs(func(a slog.Attr) bool {
 		if a, ok := harmless(a); ok {
 			out.AddAttrs(a)
@@ -88,7 +92,7 @@ func harmless(a slog.Attr) (slog.Attr, bool) {
 		if len(text) > 200 {
 			text = text[:200]
 		}
-		return slog.String(a.Key, digits.ReplaceAllString(text, "…")), true
+		return slog.String(a.Key, Mask(text)), true
 	}
 	return slog.Attr{}, false
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/transport"
 	"siprecd/siprec/wire"
 )
 
@@ -226,7 +227,7 @@ func (d *Dialog) guard(it item, step func(item)) (ok bool) {
 			method = string(it.req.Method)
 		}
 		d.log.Error("panic in a dialog, which is ended now", "method", method,
-			"panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			"panic", transport.Mask(fmt.Sprint(r)), "stack", string(debug.Stack()))
 		if it.tx != nil {
 			d.srv.refuseTagged(it.req, it.tx, &Refusal{Code: 500, Reason: "Server Internal Error"}, d.key.local)
 		}
@@ -258,7 +259,7 @@ func (d *Dialog) close(end End) {
 	defer func() {
 		if r := recover(); r != nil {
 			d.srv.Count("panic")
-			d.log.Error("panic while a session was closed", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			d.log.Error("panic while a session was closed", "panic", transport.Mask(fmt.Sprint(r)), "stack", string(debug.Stack()))
 		}
 	}()
 	call.Close(end)

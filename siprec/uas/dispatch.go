@@ -7,6 +7,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/transport"
 	"siprecd/siprec/wire"
 )
 
@@ -74,7 +75,7 @@ func (s *Server) onRequest(req *sip.Request, tx *sip.ServerTx) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.Count("panic")
-			s.log.Error("panic on a request", "method", req.Method, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			s.log.Error("panic on a request", "method", req.Method, "panic", transport.Mask(fmt.Sprint(r)), "stack", string(debug.Stack()))
 			s.refuse(req, tx, &Refusal{Code: 500, Reason: "Server Internal Error"})
 		}
 	}()

@@ -21,8 +21,8 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
-	"siprecd/siprec/wire"
 	"go.uber.org/goleak"
+	"siprecd/siprec/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -173,10 +173,12 @@ func start(t *testing.T, tune func(*Config, *timing)) *lab {
 	t.Helper()
 	l := &lab{app: &app{calls: make(map[string]*appCall)}, logs: &syncBuffer{}}
 	cfg := Config{
-		Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0", "tls://127.0.0.1:0"},
-		Peers:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		TLS:    testTLS(t), UserAgent: "test/1", Accept: l.Accept,
-		Logger: slog.New(slog.NewTextHandler(l.logs, nil)),
+		Config: wire.Config{
+			Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0", "tls://127.0.0.1:0"},
+			Peers:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+			TLS:    testTLS(t), Logger: slog.New(slog.NewTextHandler(l.logs, nil)),
+		},
+		UserAgent: "test/1", MediaTypes: "application/sdp, x/y", Accept: l.Accept,
 	}
 	tm := standardTiming()
 	if tune != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/transport"
 	"siprecd/siprec/wire"
 )
 
@@ -133,7 +134,7 @@ func (d *Dialog) send(req *sip.Request, then func(status int)) {
 		tx, err := s.stack.TX.Request(ctx, req)
 		if err != nil {
 			s.Count("request-not-sent")
-			d.log.Warn("request was not sent", "method", req.Method, "error", err)
+			d.log.Warn("request was not sent", "method", req.Method, "error", transport.Mask(err.Error()))
 			then(0)
 			return
 		}

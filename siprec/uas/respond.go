@@ -2,7 +2,6 @@ package uas
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -16,7 +15,6 @@ import (
 
 const (
 	allowValue     = "INVITE, ACK, BYE, CANCEL, UPDATE, OPTIONS, INFO"
-	acceptValue    = "application/sdp, application/rs-metadata+xml, application/rs-metadata, multipart/mixed"
 	supportedValue = "timer, replaces, siprec"
 )
 
@@ -88,11 +86,11 @@ func methodNotAllowed() *Refusal { return &Refusal{Code: 405, Reason: "Method No
 // probe with it and count anything else as a recorder that is down.
 func (s *Server) capabilities(req *sip.Request) *sip.Response {
 	res := sip.NewResponseFromRequest(req, 200, "OK", nil)
-	addCapabilities(res)
+	s.addCapabilities(res)
 	return res
 }
 
-func addCapabilities(res *sip.Response) {
+func (s *Server) addCapabilities(res *sip.Response) {
 	res.AppendHeader(sip.NewHeader("Allow", allowValue))
 	res.AppendHeader(sip.NewHeader("Accept", s.cfg.MediaTypes))
 	res.AppendHeader(sip.NewHeader("Supported", supportedValue))

@@ -10,45 +10,15 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func TestConfigIsChecked(t *testing.T) {
-	good := func() Config {
-		return Config{Listen: []string{"udp://127.0.0.1:0"}, Peers: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
-			Logger: slog.New(slog.DiscardHandler), Accept: (&app{}).Accept}
-	}
-	if _, err := good().check(); err != nil {
-		t.Fatal(err)
-	}
-	for name, breakIt := range map[string]func(*Config){
-		"no accept": func(c *Config) { c.Accept = nil },
-		"no logger": func(c *Config) { c.Logger = nil },
-		"no listen": func(c *Config) { c.Listen = nil },
-		"no peers":  func(c *Config) { c.Peers = nil },
-		"bad peer":  func(c *Config) { c.Peers = []netip.Prefix{{}} },
-		"no cert":   func(c *Config) { c.Listen = []string{"tls://127.0.0.1:0"} },
-		"scheme":    func(c *Config) { c.Listen = []string{"ws://127.0.0.1:0"} },
-		"no scheme": func(c *Config) { c.Listen = []string{"127.0.0.1:5060"} },
-		"path":      func(c *Config) { c.Listen = []string{"udp://127.0.0.1:5060/x"} },
-	} {
-		c := good()
-		breakIt(&c)
-		if _, err := c.check(); err == nil {
-			t.Errorf("%s: taken", name)
-		}
-	}
-	for in, want := range map[string]string{"udp://127.0.0.1": "127.0.0.1:5060", "tls://[::1]": "[::1]:5061", "tcp://:5070": ":5070"} {
-		if a, err := parseListen(in); err != nil || a.hostport != want {
-			t.Errorf("%s: %v %v", in, a, err)
-		}
-	}
-}
+	"siprecd/siprec/wire"
+)
 
 func TestAddressInUse(t *testing.T) {
 	l := start(t, nil)
 	for _, network := range []string{"udp", "tcp"} {
-		_, err := NewServer(Config{Listen: []string{network + "://" + l.addr(network)}, Accept: l.Accept,
-			Peers: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Logger: slog.New(slog.DiscardHandler)})
+		_, err := NewServer(Config{Accept: l.Accept, Config: wire.Config{Listen: []string{network + "://" + l.addr(network)},
+			Peers: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Logger: slog.New(slog.DiscardHandler)}})
 		if err == nil || !strings.Contains(err.Error(), l.addr(network)) {
 			t.Errorf("%s: %v", network, err)
 		}
@@ -71,7 +41,7 @@ func TestOptionsAndMethods(t *testing.T) {
 	g := p.dialog("opt")
 	g.send("OPTIONS", 1, "")
 	r := p.want("OPTIONS", 200)
-	if header(r, "Allow") != allowValue || header(r, "Accept") != acceptValue || header(r, "Supported") == "" {
+	if header(r, "Allow") != allowValue || header(r, "Accept") != "application/sdp, x/y" || header(r, "Supported") == "" {
 		t.Errorf("200 is\n%s", r)
 	}
 	for i, m := range []string{"NOTIFY", "REFER", "SUBSCRIBE", "MESSAGE", "REGISTER", "PUBLISH", "FLY"} {

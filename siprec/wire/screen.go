@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
+
+	"siprecd/siprec/transport"
 )
 
 // filterUDP is called by sipgo with every datagram, before it makes any state
@@ -49,7 +51,7 @@ func (s *Stack) screen(data []byte, onStream bool) (reply []byte, ok bool) {
 		// and never reaches it a second time.
 		if r := recover(); r != nil {
 			s.Count("malformed")
-			s.log.Error("the SIP parser failed on a message", "panic", fmt.Sprint(r))
+			s.log.Error("the SIP parser failed on a message", "panic", transport.Mask(fmt.Sprint(r)))
 			reply, ok = nil, false
 		}
 	}()

@@ -102,7 +102,13 @@ func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
 			FreelistType:    bbolt.FreelistMapType,
 			NoFreelistSync:  d.options.NoRotate, // a journal file is never opened for writing again
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		if err := wholeFile(db, path); err != nil {
+			return errors.Join(err, db.Close())
+		}
+		return nil
 	})
 	switch {
 	case err == nil:
@@ -114,6 +120,21 @@ func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
 	}
 	return nil, fmt.Errorf("open %s: %w: %w", filepath.Base(path), ErrDamaged, err)
+}
+
+// wholeFile refuses a file that has been cut short. bbolt would read on behind
+// its end, some of it on goroutines that guard does not reach.
+func wholeFile(db *bbolt.DB, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return db.View(func(tx *Tx) error {
+		if tx.Size() > info.Size() {
+			return fmt.Errorf("%w: %d of %d bytes are there", ErrDamaged, info.Size(), tx.Size())
+		}
+		return nil
+	})
 }
 
 // create makes the file with its buckets when it does not exist.

@@ -22,14 +22,8 @@ func ReadWAV(file []byte) ([]Audio, error) {
 	if err != nil {
 		return nil, err
 	}
-	if format.tag != 1 && format.tag != 0xfffe || format.bits != 16 {
-		return nil, fmt.Errorf("%w: format %d with %d bits: want PCM (1) with 16 bits", ErrWAV, format.tag, format.bits)
-	}
-	if format.channels < 1 || format.channels > 2 {
-		return nil, fmt.Errorf("%w: %d channels: want 1 or 2", ErrWAV, format.channels)
-	}
-	if format.rate != 8000 && format.rate != 16000 && format.rate != 48000 {
-		return nil, fmt.Errorf("%w: %d Hz: want 8000, 16000 or 48000", ErrWAV, format.rate)
+	if err := format.check(); err != nil {
+		return nil, err
 	}
 	frames := len(data) / 2 / format.channels
 	if frames == 0 {
@@ -44,6 +38,20 @@ func ReadWAV(file []byte) ([]Audio, error) {
 		out[c].PCM = decimate(pcm, format.rate/SampleRate)
 	}
 	return out, nil
+}
+
+// check says what cannot be used. Tag 0xfffe is PCM too, with more said of it
+// in a longer chunk.
+func (f wavFormat) check() error {
+	switch {
+	case f.tag != 1 && f.tag != 0xfffe || f.bits != 16:
+		return fmt.Errorf("%w: format %d with %d bits: want PCM (1) with 16 bits", ErrWAV, f.tag, f.bits)
+	case f.channels < 1 || f.channels > 2:
+		return fmt.Errorf("%w: %d channels: want 1 or 2", ErrWAV, f.channels)
+	case f.rate != 8000 && f.rate != 16000 && f.rate != 48000:
+		return fmt.Errorf("%w: %d Hz: want 8000, 16000 or 48000", ErrWAV, f.rate)
+	}
+	return nil
 }
 
 // wavChunks finds the fmt and data chunks.

@@ -15,9 +15,10 @@ type AnswerLine struct {
 	Label     string     `json:"label,omitempty"`
 }
 
-// Receives says that the recorder takes media on this line.
+// Receives says that the recorder takes media on this line. An unspecified
+// address is the old form of hold.
 func (a AnswerLine) Receives() bool {
-	return a.Port != 0 && (a.Direction == "recvonly" || a.Direction == "sendrecv")
+	return a.Port != 0 && a.Addr.IsValid() && !a.Addr.IsUnspecified() && (a.Direction == "recvonly" || a.Direction == "sendrecv")
 }
 
 // ReadAnswer reads as much of a session description as sending needs.

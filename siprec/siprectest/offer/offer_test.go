@@ -24,6 +24,9 @@ func TestReadAnswer(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
+	if held := offer.ReadAnswer([]byte("m=audio 4000 RTP/AVP 8\nc=IN IP4 0.0.0.0")); held[0].Receives() {
+		t.Error("0.0.0.0 receives")
+	}
 	if !got[0].Receives() || got[1].Receives() || offer.ReadAnswer(nil) != nil {
 		t.Error("which lines receive is wrong")
 	}

@@ -11,6 +11,7 @@ import (
 // UID is a random UUID (RFC 9562 version 4).
 type UID [16]byte
 
+// NewUID makes one.
 func NewUID() (u UID) {
 	_, _ = rand.Read(u[:]) // never fails
 	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80

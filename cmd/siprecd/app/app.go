@@ -1,14 +1,20 @@
-package main
+// Package app is the running recorder: it wires the rooms together, serves,
+// and takes everything down again in the reverse order.
+//
+//	New    config → store → media → recorder → SIP → HTTP; each part registers how it is closed
+//	Start  serves; the channel tells the first part that fails
+//	Stop   no new calls → BYE to live ones, recordings finished → HTTP → SIP → media → store
+//
+// It also holds the canary, the call that a recorder places to itself and
+// whose recording it opens as a user would: at start, and for the doctor.
+package app
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -26,15 +32,18 @@ import (
 	"siprecd/store/policy"
 )
 
-// app is the running recorder: newApp wires it, start serves, stop undoes both
-// in the reverse order.
-type app struct {
-	ctx          context.Context // lives longer than the serving: finishing needs it
-	cancel       context.CancelFunc
-	log          *slog.Logger
-	canaryNumber string
-	opened       time.Time
-	tls          *tls.Config // nil: no certificate
+// stopWithin is how long a stop may take: BYE to every client, last segments,
+// manifests.
+const stopWithin = 30 * time.Second
+
+// App is a recorder. Make one with New.
+type App struct {
+	ctx     context.Context // lives longer than the serving: finishing needs it
+	cancel  context.CancelFunc
+	log     *slog.Logger
+	version string
+	dir     string
+	tls     *tls.Config // nil: no certificate
 
 	store  *store.Store
 	media  *media.Engine
@@ -49,11 +58,11 @@ type app struct {
 	undo    []func() error // run last to first
 }
 
-// newApp opens everything that a call needs. When a part cannot be opened, the
+// New opens everything that a call needs. When a part cannot be opened, the
 // parts before it are closed again and the error says which and why.
-func newApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, error) {
+func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (*App, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &app{ctx: ctx, cancel: cancel, log: log, opened: time.Now()}
+	a := &App{ctx: ctx, cancel: cancel, log: log, version: version, dir: cfg.Store.Dir}
 	if err := a.open(cfg); err != nil {
 		return nil, errors.Join(err, a.rollBack())
 	}
@@ -61,8 +70,8 @@ func newApp(ctx context.Context, cfg *config.Config, log *slog.Logger) (*app, er
 }
 
 // open wires the parts from the bottom up.
-func (a *app) open(cfg *config.Config) error {
-	rules, err := a.rules(cfg.Policy)
+func (a *App) open(cfg *config.Config) error {
+	rules, err := a.rules(cfg)
 	if err != nil {
 		return err
 	}
@@ -76,7 +85,7 @@ func (a *app) open(cfg *config.Config) error {
 		Rules: rules, Store: a.store, Media: a.media, Address: cfg.Media.Address,
 		Layout: media.Layout(cfg.Media.Layout), Bitrate: cfg.Media.Bitrate, Complexity: cfg.Media.Complexity,
 		RefuseUnlisted: cfg.Policy.Unlisted == "refuse", Reserve: uint64(cfg.Store.Reserve),
-		Version: buildVersion(), Log: a.log,
+		Version: a.version, Log: a.log,
 	})
 	if err := a.openSIP(cfg); err != nil {
 		return fmt.Errorf("open SIP: %w", err)
@@ -88,19 +97,18 @@ func (a *app) open(cfg *config.Config) error {
 	return nil
 }
 
-// rules compiles the policy with one line more: the canary's, whose number
-// nobody can guess and no network can dial.
-func (a *app) rules(p policy.Policy) (*policy.Rules, error) {
-	n, err := rand.Int(rand.Reader, big.NewInt(1e12))
+// rules compiles the policy with one line more, the canary's.
+func (a *App) rules(cfg *config.Config) (*policy.Rules, error) {
+	number, err := CanaryNumber(cfg.Store.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("draw the canary's number: %w", err)
+		return nil, err
 	}
-	a.canaryNumber = fmt.Sprintf("+999%012d", n)
-	p.Lines = append(slices.Clone(p.Lines), policy.Line{Name: canaryLine, Number: a.canaryNumber, Always: true})
+	p := cfg.Policy
+	p.Lines = append(slices.Clone(p.Lines), policy.Line{Name: CanaryLine, Number: number, Always: true})
 	return policy.New(p)
 }
 
-func (a *app) openStore(cfg *config.Config, rules *policy.Rules) (err error) {
+func (a *App) openStore(cfg *config.Config, rules *policy.Rules) (err error) {
 	a.store, err = store.Open(a.ctx, store.Options{
 		Dir: cfg.Store.Dir, Recipients: cfg.Store.Recipients, Segment: cfg.Store.Segment,
 		Normalise: rules.Normalise, Logger: a.log,
@@ -111,7 +119,7 @@ func (a *app) openStore(cfg *config.Config, rules *policy.Rules) (err error) {
 	return err
 }
 
-func (a *app) openMedia(cfg *config.Config) (err error) {
+func (a *App) openMedia(cfg *config.Config) (err error) {
 	a.media, err = media.Open(media.Config{
 		Address: cfg.Media.Address, PortMin: cfg.Media.Ports.Min, PortMax: cfg.Media.Ports.Max,
 		Allow: func(ip netip.Addr) bool { return allowed(cfg.SIP.Peers, ip) },
@@ -127,18 +135,18 @@ func allowed(peers []netip.Prefix, ip netip.Addr) bool {
 	return slices.ContainsFunc(peers, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
 }
 
-func (a *app) openSIP(cfg *config.Config) (err error) {
+func (a *App) openSIP(cfg *config.Config) (err error) {
 	listen := make([]string, len(cfg.SIP.Listen))
 	for i, l := range cfg.SIP.Listen {
 		listen[i] = l.String()
 	}
 	if cfg.SIP.TLS.Certificate != "" {
-		if a.tls, err = serverTLS(cfg.SIP.TLS); err != nil {
+		if a.tls, err = ServerTLS(cfg.SIP.TLS); err != nil {
 			return err
 		}
 	}
 	a.sip, err = siprec.NewServer(siprec.Config{
-		Listen: listen, Peers: cfg.SIP.Peers, TLS: a.tls, UserAgent: "siprecd/" + buildVersion(),
+		Listen: listen, Peers: cfg.SIP.Peers, TLS: a.tls, UserAgent: "siprecd/" + a.version,
 		Ready: a.rec.Admit, Logger: a.log, Handler: a.rec,
 	})
 	return err
@@ -146,7 +154,7 @@ func (a *app) openSIP(cfg *config.Config) (err error) {
 
 // openWeb listens for the status page and on the control socket, which the
 // commands use while the server holds the store.
-func (a *app) openWeb(cfg *config.Config) error {
+func (a *App) openWeb(cfg *config.Config) error {
 	w := web.New(web.Options{Source: a.rec, Logger: a.log})
 	var err error
 	if a.socket, err = web.ListenControl(a.ctx, filepath.Join(cfg.Store.Dir, web.SocketName)); err != nil {
@@ -165,8 +173,8 @@ func (a *app) openWeb(cfg *config.Config) error {
 	return nil
 }
 
-// start serves; the channel tells the first part that failed.
-func (a *app) start() <-chan error {
+// Start serves; the channel tells the first part that failed.
+func (a *App) Start() <-chan error {
 	failed := make(chan error, 3)
 	sipCtx, stopSIP := context.WithCancel(a.ctx)
 	a.stopSIP = stopSIP
@@ -179,7 +187,7 @@ func (a *app) start() <-chan error {
 }
 
 // serve runs one part and tells its failure, if it fails.
-func (a *app) serve(failed chan<- error, name string, run func() error) {
+func (a *App) serve(failed chan<- error, name string, run func() error) {
 	a.group.Go(func() {
 		err := run()
 		if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, context.Canceled) {
@@ -189,9 +197,9 @@ func (a *app) serve(failed chan<- error, name string, run func() error) {
 	})
 }
 
-// stop refuses new calls, ends live sessions, finishes their recordings and
-// closes what newApp opened.
-func (a *app) stop() error {
+// Stop refuses new calls, ends live sessions, finishes their recordings and
+// closes what New opened.
+func (a *App) Stop() error {
 	ctx, cancel := context.WithTimeout(a.ctx, stopWithin)
 	defer cancel()
 	a.rec.Drain()
@@ -205,10 +213,10 @@ func (a *app) stop() error {
 }
 
 // onStop registers how a part is closed, right after it was opened.
-func (a *app) onStop(f func() error) { a.undo = append(a.undo, f) }
+func (a *App) onStop(f func() error) { a.undo = append(a.undo, f) }
 
 // rollBack closes what was opened, last first.
-func (a *app) rollBack() error {
+func (a *App) rollBack() error {
 	var err error
 	for _, f := range slices.Backward(a.undo) {
 		err = errors.Join(err, f())
@@ -218,20 +226,20 @@ func (a *app) rollBack() error {
 	return err
 }
 
+// Addrs are the bound SIP addresses, as udp://127.0.0.1:5060.
+func (a *App) Addrs() []string { return a.sip.Addrs() }
+
+// StatusURL is where the status page is; "" when it is off.
+func (a *App) StatusURL() string {
+	if a.status == nil {
+		return ""
+	}
+	return "http://" + a.status.Addr().String() + "/status"
+}
+
 func ignoreClosed(err error) error {
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}
 	return err
-}
-
-// newLogger makes the server's logger on w.
-func newLogger(cfg config.Log, w io.Writer) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(cfg.Level)) // the configuration allows only its names
-	opts := &slog.HandlerOptions{Level: level}
-	if cfg.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"crypto/tls"
@@ -10,9 +10,9 @@ import (
 	"siprecd/cmd/siprecd/config"
 )
 
-// serverTLS loads what the tls:// listeners need. TLS 1.2 is the least that
+// ServerTLS loads what the tls:// listeners need. TLS 1.2 is the least that
 // RFC 7866 section 12 asks for.
-func serverTLS(c config.TLS) (*tls.Config, error) {
+func ServerTLS(c config.TLS) (*tls.Config, error) {
 	cert, err := tls.LoadX509KeyPair(c.Certificate, c.Key)
 	if err != nil {
 		return nil, fmt.Errorf("sip.tls: %w", err)
