@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"siprecd/media/leg"
 )
 
 type nullSink struct{}
@@ -24,12 +26,12 @@ func (nullSink) WritePackets([][]byte) {}
 // turns: noise through a resonance, gated.
 func talk(seed uint64, seconds int) []int16 {
 	r := rand.New(rand.NewPCG(seed, 1))
-	out := make([]int16, seconds*sampleRate)
+	out := make([]int16, seconds*leg.SampleRate)
 	y1, y2, gate := 0.0, 0.0, 0.0
 	for i := range out {
 		if i%1200 == 0 {
 			gate = 0
-			if uint64(i/(4*sampleRate))%2 == seed%2 && r.IntN(4) > 0 {
+			if uint64(i/(4*leg.SampleRate))%2 == seed%2 && r.IntN(4) > 0 {
 				gate = 300 + 1500*r.Float64()
 			}
 		}
@@ -38,13 +40,12 @@ func talk(seed uint64, seconds int) []int16 {
 		y1, y2 = y, y1
 		out[i] = clip(y + r.NormFloat64()*8)
 	}
-	aLaw.decode(out, encodeLaw(aLaw, out))
 	return out
 }
 
 func BenchmarkPacket(b *testing.B) {
-	tr := newTrack(mono(), time.Unix(1e9, 0), DefaultDepth, 0)
-	audio := encodeLaw(aLaw, talk(1, 1))
+	tr := leg.New(mono(), leg.Place{Start: time.Unix(1e9, 0), Depth: DefaultDepth})
+	audio := encodeA(talk(1, 1))
 	p := rtpBytes(8, 0, 0, 1, audio[:160])
 	out := make([]int16, 2400)
 	n := 0
@@ -52,9 +53,9 @@ func BenchmarkPacket(b *testing.B) {
 		p[2], p[3] = byte(n>>8), byte(n)
 		ts := uint32(n * 160)
 		p[4], p[5], p[6], p[7] = byte(ts>>24), byte(ts>>16), byte(ts>>8), byte(ts)
-		tr.push(p, sbc, at(n))
+		tr.Push(p, sbc, at(n))
 		if n++; n%15 == 0 && n >= 30 {
-			tr.read(out)
+			tr.Read(out)
 		}
 	}
 	for range 100 {
@@ -73,8 +74,8 @@ func BenchmarkCallSecond(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	tracks := []*track{k.add(side(Left), 0), k.add(side(Right), 0)}
-	legs := [][]byte{encodeLaw(aLaw, talk(1, 60)), encodeLaw(aLaw, talk(2, 60))}
+	tracks := []*leg.Track{k.add(side(Left), leg.Place{}), k.add(side(Right), leg.Place{})}
+	legs := [][]byte{encodeA(talk(1, 60)), encodeA(talk(2, 60))}
 	s := newScratch(15)
 	p := rtpBytes(8, 0, 0, 1, make([]byte, 160))
 	n := 0
@@ -86,7 +87,7 @@ func BenchmarkCallSecond(b *testing.B) {
 				ts := uint32(n * 160)
 				p[4], p[5], p[6], p[7] = byte(ts>>24), byte(ts>>16), byte(ts>>8), byte(ts)
 				copy(p[12:], legs[i][n%3000*160:])
-				t.push(p, sbc, at(n))
+				t.Push(p, sbc, at(n))
 			}
 			if n++; n%5 == 0 {
 				k.advance(at(n), s)
@@ -127,7 +128,7 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tracks := []*track{k.add(side(Left), 0), k.add(side(Right), 0)}
+	tracks := []*leg.Track{k.add(side(Left), leg.Place{}), k.add(side(Right), leg.Place{})}
 	s := newScratch(15)
 	p := rtpBytes(8, 0, 0, 1, make([]byte, 160))
 	n := 0
@@ -137,7 +138,7 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 				p[2], p[3] = byte(n>>8), byte(n)
 				ts := uint32(n * 160)
 				p[4], p[5], p[6], p[7] = byte(ts>>24), byte(ts>>16), byte(ts>>8), byte(ts)
-				tr.push(p, sbc, at(n))
+				tr.Push(p, sbc, at(n))
 			}
 			if n++; n%5 == 0 {
 				k.advance(at(n), s)
@@ -289,7 +290,7 @@ func TestSendForBenchmark(t *testing.T) {
 	for _, p := range to {
 		ports = append(ports, netip.MustParseAddrPort("127.0.0.1:"+p))
 	}
-	legs := [][]byte{encodeLaw(aLaw, talk(1, 60)), encodeLaw(aLaw, talk(2, 60))}
+	legs := [][]byte{encodeA(talk(1, 60)), encodeA(talk(2, 60))}
 	fmt.Println("sending")
 	tick := time.NewTicker(2 * time.Millisecond) // a tenth of the streams at a time
 	defer tick.Stop()

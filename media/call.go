@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"siprecd/media/leg"
+	"siprecd/media/udp"
 )
 
 // Call is one call being recorded. Its methods may be called from any
@@ -30,8 +33,8 @@ type Call struct {
 type Stream struct {
 	call  *Call
 	port  int
-	sock  *socket // owned by the worker; nil once removed
-	track *track
+	sock  *udp.Socket // owned by the worker; nil once removed
+	track *leg.Track
 }
 
 // NewCall starts a call's timeline at cfg.Start, which should be near now.
@@ -66,13 +69,11 @@ func (c *Call) Add(cfg StreamConfig) (*Stream, error) {
 		}
 		return nil, fmt.Errorf("media: bind a port: %w", err)
 	}
-	s := &Stream{call: c, port: sock.port, sock: sock}
+	s := &Stream{call: c, port: sock.Port, sock: sock}
 	ok := false
 	c.w.do(func() {
 		if ok = !c.finished(); ok {
-			s.track = c.core.add(cfg, c.eng.now()-c.start)
-			s.track.stats.Port = s.port
-			s.track.allow = c.eng.cfg.Allow
+			s.track = c.core.add(cfg, leg.Place{Added: c.eng.now() - c.start, Port: s.port, Allow: c.eng.cfg.Allow})
 			c.streams = append(c.streams, s)
 			c.publish()
 		}
@@ -95,7 +96,7 @@ func (s *Stream) Update(cfg StreamConfig) {
 	c.w.do(func() {
 		if !c.finished() {
 			c.drain(s)
-			s.track.configure(cfg, c.eng.now()-c.start)
+			s.track.Configure(cfg, c.eng.now()-c.start)
 			c.publish()
 		}
 	})
@@ -108,7 +109,7 @@ func (s *Stream) Remove() {
 	c.w.do(func() {
 		if s.sock != nil {
 			c.drain(s)
-			s.track.end(c.eng.now() - c.start)
+			s.track.End(c.eng.now() - c.start)
 			c.shut(s)
 			c.publish()
 		}
@@ -147,7 +148,7 @@ func (c *Call) publish() {
 	defer c.mu.Unlock()
 	c.stats = c.stats[:0]
 	for _, s := range c.streams {
-		c.stats = append(c.stats, s.track.stats)
+		c.stats = append(c.stats, *s.track.Stats())
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"siprecd/media/leg"
 )
 
 // Limits of a call's work.
@@ -21,7 +23,7 @@ type core struct {
 	batch    int // frames
 	channels int
 	frame    int // samples a frame at the call's rate
-	tracks   []*track
+	tracks   []*source
 	filter   *filter // nil at the rate of the streams
 	limiters [2]*limiter
 	enc      *encoder
@@ -66,9 +68,9 @@ func newCore(cfg CallConfig, depth, batch time.Duration) (*core, error) {
 		return nil, fmt.Errorf("media: no layout %q", cfg.Layout)
 	}
 	switch cfg.Rate {
-	case sampleRate:
+	case leg.SampleRate:
 	case 16000, 48000:
-		k.filter = newFilter(cfg.Rate / sampleRate)
+		k.filter = newFilter(cfg.Rate / leg.SampleRate)
 	default:
 		return nil, fmt.Errorf("media: no encoder rate of %d Hz; 8000, 16000 or 48000", cfg.Rate)
 	}
@@ -88,21 +90,29 @@ func newCore(cfg CallConfig, depth, batch time.Duration) (*core, error) {
 	return k, nil
 }
 
-// add begins to listen to a stream at the given time since the call's start.
-func (k *core) add(cfg StreamConfig, at time.Duration) *track {
-	t := newTrack(cfg, k.cfg.Start, k.depth, at)
-	t.player.cursor = k.read * sampleRate / int64(k.cfg.Rate)
+// source is a stream as the call hears it.
+type source struct {
+	*leg.Track
+	up     *upsampler // nil at the rate of the streams
+	primed bool       // and has been given what it looks ahead at
+}
+
+// add begins to listen to a stream.
+func (k *core) add(cfg StreamConfig, at leg.Place) *leg.Track {
+	at.Start, at.Depth = k.cfg.Start, k.depth
+	at.Cursor = k.read * leg.SampleRate / int64(k.cfg.Rate)
+	t := &source{Track: leg.New(cfg, at)}
 	if k.filter != nil {
 		t.up = &upsampler{filter: k.filter}
 	}
 	k.tracks = append(k.tracks, t)
-	return t
+	return t.Track
 }
 
 // advance encodes what is old enough at the given time since the call's start.
 func (k *core) advance(now time.Duration, s *scratch) {
 	for _, t := range k.tracks {
-		t.settle(samples(now, sampleRate))
+		t.Settle(leg.Samples(now, leg.SampleRate))
 	}
 	for range maxCatchUp {
 		end := time.Duration(k.frames+int64(k.batch)) * frameTime
@@ -115,15 +125,15 @@ func (k *core) advance(now time.Duration, s *scratch) {
 
 // finish encodes the rest of a call that ended at end and accounts for it.
 func (k *core) finish(end, now time.Duration, s *scratch) Summary {
-	total := samples(end, maxRate)
+	total := leg.Samples(end, maxRate)
 	heard := int64(0)
 	for _, t := range k.tracks {
-		t.settle(samples(now+time.Second, sampleRate))
-		if t.until < 0 {
-			heard = max(heard, t.received()*maxRate/sampleRate)
+		t.Settle(leg.Samples(now+time.Second, leg.SampleRate))
+		if !t.Ended() {
+			heard = max(heard, t.Received()*maxRate/leg.SampleRate)
 		}
 	}
-	total = max(total, min(heard, total+samples(maxExtension, maxRate)), k.frames*FrameSamples-PreSkip, 0)
+	total = max(total, min(heard, total+leg.Samples(leg.MaxExtension, maxRate)), k.frames*FrameSamples-PreSkip, 0)
 	k.limit = total * int64(k.cfg.Rate) / maxRate
 	frames := int64(0)
 	if total > 0 {
@@ -138,8 +148,8 @@ func (k *core) finish(end, now time.Duration, s *scratch) Summary {
 		Failed:   k.failed,
 	}
 	for _, t := range k.tracks {
-		sum.Streams = append(sum.Streams, t.stats)
-		sum.Gaps = append(sum.Gaps, t.player.ledger.list(t.stats, total*sampleRate/maxRate)...)
+		sum.Streams = append(sum.Streams, *t.Stats())
+		sum.Gaps = append(sum.Gaps, t.Gaps(total*leg.SampleRate/maxRate)...)
 	}
 	return sum
 }
@@ -175,7 +185,7 @@ func (k *core) encode(frames int, s *scratch) {
 	k.frames += int64(frames)
 	k.cfg.Sink.WritePackets(s.packets)
 	for _, t := range k.tracks {
-		t.measure()
+		t.Measure()
 	}
 }
 
@@ -185,11 +195,11 @@ func (k *core) gather(s *scratch, offset, n int) {
 		clear(s.sum[i][offset : offset+n])
 	}
 	for _, t := range k.tracks {
-		if t.over() {
+		if t.Over() {
 			continue
 		}
 		ch := 0
-		if t.stats.Side == Right && k.channels == 2 {
+		if t.Stats().Side == Right && k.channels == 2 {
 			ch = 1
 		}
 		sum := s.sum[ch][offset : offset+n]
@@ -201,19 +211,19 @@ func (k *core) gather(s *scratch, offset, n int) {
 }
 
 // rated reads n samples of a track at the call's rate.
-func (k *core) rated(t *track, s *scratch, n int) []int16 {
+func (k *core) rated(t *source, s *scratch, n int) []int16 {
 	if t.up == nil {
-		t.read(s.native[:n])
+		t.Read(s.native[:n])
 		return s.native[:n]
 	}
 	if !t.primed {
 		t.primed = true
 		var ahead [taps / 2]int16
-		t.read(ahead[:])
+		t.Read(ahead[:])
 		t.up.prime(&ahead)
 	}
-	src := s.native[:n*sampleRate/k.cfg.Rate]
-	t.read(src)
+	src := s.native[:n*leg.SampleRate/k.cfg.Rate]
+	t.Read(src)
 	t.up.run(s.rated[:n], src)
 	return s.rated[:n]
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"siprecd/media/udp"
 )
 
 // Errors a caller branches on.
@@ -36,9 +38,9 @@ const frameTime = 20 * time.Millisecond
 type Engine struct {
 	cfg     Config
 	base    time.Time // origin of the engine's monotonic clock
-	ports   *ports
+	ports   *udp.Ports
 	workers []*worker
-	discard *socket
+	discard *udp.Socket
 	wg      sync.WaitGroup
 	quit    chan struct{}
 
@@ -68,7 +70,7 @@ func Open(cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg:   cfg,
 		base:  time.Now(),
-		ports: newPorts(cfg.PortMin, cfg.PortMax),
+		ports: udp.NewPorts(cfg.PortMin, cfg.PortMax),
 		quit:  make(chan struct{}),
 	}
 	s, err := e.bind()
@@ -94,14 +96,22 @@ func (c *Config) complete() error {
 	if c.PortMin < 1 || c.PortMax > 65535 || c.PortMin > c.PortMax {
 		return fmt.Errorf("media: port range %d-%d is not within 1-65535", c.PortMin, c.PortMax)
 	}
-	if n := evenPorts(c.PortMin, c.PortMax); n < 2 {
+	if n := udp.Even(c.PortMin, c.PortMax); n < 2 {
 		return fmt.Errorf("media: port range %d-%d holds %d even ports, at least 2 are needed", c.PortMin, c.PortMax, n)
 	}
-	if c.Workers < 0 || c.Sweep < 0 || c.Depth < 0 || c.Batch < 0 {
-		return errors.New("media: workers, sweep, depth and batch must not be negative")
+	if c.Workers < 0 {
+		return fmt.Errorf("media: %d workers", c.Workers)
 	}
 	if c.Workers == 0 {
 		c.Workers = runtime.GOMAXPROCS(0)
+	}
+	return c.completeTimes()
+}
+
+// completeTimes does the same for the durations.
+func (c *Config) completeTimes() error {
+	if min(c.Sweep, c.Depth, c.Batch) < 0 {
+		return errors.New("media: sweep, depth and batch must not be negative")
 	}
 	setDefault(&c.Sweep, DefaultSweep)
 	setDefault(&c.Depth, DefaultDepth)
@@ -133,17 +143,17 @@ func (e *Engine) Close() error {
 	e.mu.Unlock()
 	close(e.quit)
 	e.wg.Wait()
-	e.discard.close()
+	e.discard.Close()
 	return nil
 }
 
 // DiscardPort is a bound port whose packets are thrown away unread: for
 // sessions that are answered but not recorded.
-func (e *Engine) DiscardPort() int { return e.discard.port }
+func (e *Engine) DiscardPort() int { return e.discard.Port }
 
 // Load reports how busy the engine is; cheap enough for every request.
 func (e *Engine) Load() Load {
-	used, total := e.ports.count()
+	used, total := e.ports.Count()
 	l := Load{PortsUsed: used, PortsTotal: total, Calls: int(e.calls.Load()), Streams: int(e.streams.Load())}
 	for _, w := range e.workers {
 		l.Late = max(l.Late, time.Duration(w.late.Load()))
@@ -175,21 +185,21 @@ func (e *Engine) lightest() *worker {
 
 // bind opens a socket on a free port. Ports that something else holds are
 // skipped.
-func (e *Engine) bind() (*socket, error) {
-	_, total := e.ports.count()
+func (e *Engine) bind() (*udp.Socket, error) {
+	_, total := e.ports.Count()
 	var last error
 	for range total {
-		p, ok := e.ports.take()
+		p, ok := e.ports.Take()
 		if !ok {
 			break
 		}
-		s, err := openSocket(netip.AddrPortFrom(e.cfg.Address, uint16(p)))
+		s, err := udp.Open(netip.AddrPortFrom(e.cfg.Address, uint16(p)))
 		if err == nil {
 			return s, nil
 		}
-		e.ports.give(p)
+		e.ports.Give(p)
 		last = err
-		if !portBusy(err) {
+		if !udp.Busy(err) {
 			return nil, err
 		}
 	}
@@ -201,7 +211,7 @@ func (e *Engine) bind() (*socket, error) {
 
 // release closes a socket and returns its port to the end of the queue, so
 // that stray packets of the old stream have died out when it is used again.
-func (e *Engine) release(s *socket) {
-	s.close()
-	e.ports.give(s.port)
+func (e *Engine) release(s *udp.Socket) {
+	s.Close()
+	e.ports.Give(s.Port)
 }

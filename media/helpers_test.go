@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"math"
 	"net/netip"
-	"sync"
-	"testing"
 	"time"
+
+	"siprecd/media/leg"
 )
 
 var (
@@ -28,32 +28,23 @@ func rtpBytes(pt uint8, seq uint16, ts, ssrc uint32, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// coders hold the nearest code of each law for every sample.
-var coders = map[*law]func() []byte{
-	muLaw: sync.OnceValue(func() []byte { return coder(muLaw) }),
-	aLaw:  sync.OnceValue(func() []byte { return coder(aLaw) }),
-}
-
-func coder(t *law) []byte {
-	out := make([]byte, 65536)
-	for v := range out {
-		best := math.MaxInt
-		for c, s := range t {
-			d := int(s) - (v - 32768)
-			if d = max(d, -d); d < best {
-				best, out[v] = d, byte(c)
-			}
-		}
-	}
-	return out
-}
-
-// encodeLaw codes samples.
-func encodeLaw(t *law, pcm []int16) []byte {
-	table := coders[t]()
+// encodeA codes samples by A-law (ITU-T G.711).
+func encodeA(pcm []int16) []byte {
 	out := make([]byte, len(pcm))
 	for i, v := range pcm {
-		out[i] = table[int(v)+32768]
+		sign, m := byte(0x80), int(v)
+		if m < 0 {
+			sign, m = 0, -m-1
+		}
+		seg := 0
+		for m>>(seg+8) > 0 && seg < 7 {
+			seg++
+		}
+		step := m >> 4
+		if seg > 0 {
+			step = m >> (seg + 3)
+		}
+		out[i] = (sign | byte(seg<<4) | byte(step&0x0f)) ^ 0x55
 	}
 	return out
 }
@@ -62,7 +53,7 @@ func encodeLaw(t *law, pcm []int16) []byte {
 func tone(hz, amplitude float64, n int) []int16 {
 	out := make([]int16, n)
 	for i := range out {
-		out[i] = int16(math.Round(amplitude * math.Sin(2*math.Pi*hz*float64(i)/sampleRate)))
+		out[i] = int16(math.Round(amplitude * math.Sin(2*math.Pi*hz*float64(i)/leg.SampleRate)))
 	}
 	return out
 }
@@ -97,37 +88,6 @@ func mono() StreamConfig {
 	return StreamConfig{Name: "1", Side: Left, Codecs: g711Set, Source: sbc}
 }
 
-// trackRig pushes packets into a track by hand and reads what it plays.
-type trackRig struct {
-	*track
-	now time.Duration
-	out []int16
-}
-
-func newTrackRig(t *testing.T) *trackRig {
-	t.Helper()
-	return &trackRig{track: newTrack(mono(), time.Unix(1e9, 0), DefaultDepth, 0)}
-}
-
-// send pushes an A-law packet at a time.
-func (r *trackRig) send(at time.Duration, seq uint16, ts, ssrc uint32, pcm []int16) {
-	r.run(at)
-	r.push(rtpBytes(8, seq, ts, ssrc, encodeLaw(aLaw, pcm)), sbc, at)
-}
-
-// run moves the clock forward, in sweeps of 100 ms, and plays what is old
-// enough, in batches of 300 ms.
-func (r *trackRig) run(to time.Duration) {
-	for ; r.now <= to; r.now += DefaultSweep {
-		r.settle(samples(r.now, sampleRate))
-		for duration(int64(len(r.out)))+DefaultBatch <= r.now-DefaultDepth {
-			batch := make([]int16, 2400)
-			r.read(batch)
-			r.out = append(r.out, batch...)
-		}
-	}
-}
-
 func rms(pcm []int16) float64 {
 	sum := 0.0
 	for _, v := range pcm {
@@ -144,3 +104,9 @@ func worstJump(pcm []int16) (worst int) {
 	}
 	return worst
 }
+
+// at is when packet n of 20 ms is sent.
+func at(n int) time.Duration { return time.Duration(n) * frameTime }
+
+// frame20 is a packet's length in samples.
+const frame20 = 160

@@ -1,19 +1,49 @@
 // Package media turns the RTP of a call's parties into Opus packets on the
 // call's wall-clock timeline.
+//
+//	 sockets           streams (media/leg)                    call                        recorder
+//	┌───────┐  sweep  ┌──────────────────────┐  batch  ┌─────────────────────┐        ┌──────┐
+//	│ udp   ├────────►│ ring ─► decode ─►    ├────────►│ mix ─► limit ─►     ├───────►│ Sink │
+//	│ udp   ├────────►│ timeline             ├────────►│ Opus, 20 ms frames  │packets └──────┘
+//	└───────┘ 100 ms  └──────────────────────┘ 300 ms  └─────────────────────┘
+//	          └──────────── one worker, one goroutine, some hundred calls ────┘
+//
+// A recorder has no latency duty, so nothing here wakes for a packet. A worker
+// per core sweeps the sockets of its calls every 100 ms (media/udp: recvmmsg,
+// with the kernel's time of arrival), lets packets wait 200 ms for those that
+// they have overtaken, and encodes a call when 300 ms of its timeline are
+// complete. What has been encoded therefore trails the present by 200 to 600
+// ms; Open refuses settings that could make it more than MaxLatency. In the
+// steady state nothing is allocated, no lock is waited for and nothing is
+// written to a disk.
+//
+// The timeline's sample 0 is the call's start. A call is played up to the
+// moment before its sockets were last read, so a worker that is held up loses
+// nothing: it is only late, which Load tells. Streams come and go at any time;
+// where none is heard there is silence, and the Summary says why. Caller left,
+// ours right; several streams of a side, or all in the mono layout, are added
+// up, and turned down only where the sum would not fit.
+//
+// Caveats. All audio is G.711 at 8 kHz so far; at a higher encoder rate it is
+// interpolated. A packet that comes after its place was encoded is counted and
+// dropped. A sender may burst ahead of real time by no more than the network
+// explains: what claims to be from the future is heard when it arrives.
 package media
 
 import (
 	"net/netip"
 	"time"
+
+	"siprecd/media/leg"
 )
 
 // Side is the channel that a stream is heard in.
-type Side int
+type Side = leg.Side
 
 // Left is the caller's side, Right is ours (the listed line's).
 const (
-	Left Side = iota
-	Right
+	Left  = leg.Left
+	Right = leg.Right
 )
 
 // Layout says how the parties share the recording.
@@ -39,7 +69,7 @@ type Config struct {
 	Workers int                   // 0: one per core
 	Sweep   time.Duration         // how often sockets are emptied; 0: 100 ms
 	Depth   time.Duration         // how long a packet may be late; 0: 200 ms
-	Batch   time.Duration         // how much of a call is encoded at once; 0: 300 ms
+	Batch   time.Duration         // how much of a call is encoded at once, whole frames of 20 ms; 0: 300 ms
 	Allow   func(netip.Addr) bool // extra sources, beside the signalled address, whose RTP is taken
 }
 
@@ -48,7 +78,7 @@ type CallConfig struct {
 	Start      time.Time // instant of the timeline's sample 0
 	Layout     Layout
 	Rate       int // encoder rate in Hz: 8000, 16000 or 48000
-	Bitrate    int // bit/s; 0: 32000
+	Bitrate    int // bit/s; 0: 32000. In stereo a silent side stays entirely silent from 34000 on (38000 below complexity 5)
 	Complexity int // 0 to 10
 	Sink       Sink
 }
@@ -60,54 +90,17 @@ type Sink interface {
 	WritePackets(packets [][]byte)
 }
 
-// Codec names a payload type's encoding as the engine knows it.
-type Codec struct {
-	Encoding string // PCMU, PCMA, TELEPHONE-EVENT, CN; others are counted, not played
-	Clock    int
-	Channels int
-}
-
-// StreamConfig is what was agreed for one media line.
-type StreamConfig struct {
-	Name   string // label or index, for statistics
-	Side   Side
-	Codecs map[uint8]Codec // by payload type; what is not here is never played
-	Source netip.AddrPort  // signalled address and port of the sender; may be invalid
-	Hold   bool            // the sender announced that it sends nothing
-}
-
-// StreamStats is what was counted on one stream since it was added.
-type StreamStats struct {
-	Name        string
-	Side        Side
-	Port        int
-	Packets     uint64 // placed in the recording
-	Lost        uint64 // not there when their place was encoded
-	Late        uint64 // came after their place was encoded
-	Duplicate   uint64
-	Reordered   uint64
-	WrongSource uint64
-	NotAgreed   uint64        // payload types not agreed
-	Malformed   uint64        // not RTP
-	RTCP        uint64        // muxed on the RTP port; not read
-	Stray       uint64        // of another sender than the one that is heard, too few to be believed
-	Events      uint64        // telephone-event packets
-	Overflow    uint64        // dropped by the kernel because we were slow (SO_RXQ_OVFL)
-	LastPacket  time.Time     // zero: none so far
-	Level       float64       // dBov of the last batch; -127 for silence
-	Silent      time.Duration // how long the stream has been below -60 dBov or absent
-	Hold        bool
-}
-
-// Gap is a stretch of a stream's timeline that holds no received audio.
-type Gap struct {
-	Stream  string
-	Side    Side
-	From    time.Duration // since the call's start
-	To      time.Duration
-	Reason  string // "loss", "hold", "no media"
-	Packets int    // packets missing, for loss
-}
+// What is agreed for a stream and what is counted on it; see package leg.
+type (
+	// Codec names a payload type's encoding as the engine knows it.
+	Codec = leg.Codec
+	// StreamConfig is what was agreed for one media line.
+	StreamConfig = leg.Config
+	// StreamStats is what was counted on one stream since it was added.
+	StreamStats = leg.Stats
+	// Gap is a stretch of a stream's timeline that holds no received audio.
+	Gap = leg.Gap
+)
 
 // Summary is a finished call's account.
 type Summary struct {

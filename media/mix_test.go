@@ -5,11 +5,13 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"siprecd/media/leg"
 )
 
 // limit runs sums through a limiter in batches of 300 ms.
 func limit(sum []int32) []int16 {
-	l := newLimiter(sampleRate)
+	l := newLimiter(leg.SampleRate)
 	block := len(l.carry)
 	copy(l.carry, sum[:block])
 	var out []int16
@@ -23,7 +25,7 @@ func limit(sum []int32) []int16 {
 	return out
 }
 
-func add(legs ...[]int16) []int32 {
+func sumOf(legs ...[]int16) []int32 {
 	sum := make([]int32, len(legs[0]))
 	for _, l := range legs {
 		for i, v := range l {
@@ -34,13 +36,13 @@ func add(legs ...[]int16) []int32 {
 }
 
 func TestLimiterLeavesOneTalkerAlone(t *testing.T) {
-	pcm := speechlike(3 * sampleRate)
-	out := limit(add(pcm))
+	pcm := talk(1, 3)
+	out := limit(sumOf(pcm))
 	if !slices.Equal(out, pcm[:len(out)]) {
 		t.Error("a single talker was changed")
 	}
-	quiet := tone(440, 9000, 3*sampleRate)
-	sum := add(quiet, tone(1000, 9000, 3*sampleRate))
+	quiet := tone(440, 9000, 3*leg.SampleRate)
+	sum := sumOf(quiet, tone(1000, 9000, 3*leg.SampleRate))
 	for i, v := range limit(sum) {
 		if int32(v) != sum[i] {
 			t.Fatalf("two quiet talkers were changed at %d", i)
@@ -49,16 +51,16 @@ func TestLimiterLeavesOneTalkerAlone(t *testing.T) {
 }
 
 func TestLimiterDoesNotClip(t *testing.T) {
-	a, b := tone(440, 32767, 4*sampleRate), tone(1000, 32767, 4*sampleRate)
-	clear(b[:sampleRate+7]) // one begins later, within a batch
-	out := limit(add(a, b))
+	a, b := tone(440, 32767, 4*leg.SampleRate), tone(1000, 32767, 4*leg.SampleRate)
+	clear(b[:leg.SampleRate+7]) // one begins later, within a batch
+	out := limit(sumOf(a, b))
 	for i, v := range out {
-		if (v == 32767 || v == -32768) && i > sampleRate+100 {
+		if (v == 32767 || v == -32768) && i > leg.SampleRate+100 {
 			t.Fatalf("sample %d is clipped", i)
 		}
 	}
-	body := out[2*sampleRate : 3*sampleRate]
-	x, y := goertzel(body, 440, sampleRate), goertzel(body, 1000, sampleRate)
+	body := out[2*leg.SampleRate : 3*leg.SampleRate]
+	x, y := goertzel(body, 440, leg.SampleRate), goertzel(body, 1000, leg.SampleRate)
 	total := rms(body)
 	rest := math.Sqrt(math.Max(0, total*total-x*x/2-y*y/2))
 	if d := decibel(rest, total); d > -30 {
@@ -70,15 +72,15 @@ func TestLimiterDoesNotClip(t *testing.T) {
 	if j, own := worstJump(out), worstJump(a)+worstJump(b); j > own {
 		t.Errorf("a step of %d, the tones' own is %d", j, own)
 	}
-	late := limit(append(add(a, b), add(a, make([]int16, len(a)))...))
-	if d := decibel(rms(late[7*sampleRate:]), rms(a)); math.Abs(d) > 0.05 {
+	late := limit(append(sumOf(a, b), sumOf(a, make([]int16, len(a)))...))
+	if d := decibel(rms(late[7*leg.SampleRate:]), rms(a)); math.Abs(d) > 0.05 {
 		t.Errorf("gain does not come back: %.2f dB", d)
 	}
 }
 
 func TestUpsampler(t *testing.T) {
 	for _, ratio := range []int{2, 6} {
-		in := tone(1000, 10000, sampleRate)
+		in := tone(1000, 10000, leg.SampleRate)
 		u := &upsampler{filter: newFilter(ratio)}
 		u.prime((*[taps / 2]int16)(in))
 		out := make([]int16, (len(in)-taps/2)*ratio)
@@ -89,7 +91,7 @@ func TestUpsampler(t *testing.T) {
 		}
 		worst := 0.0
 		for i := 200; i < len(out)-200; i++ {
-			want := 10000 * math.Sin(2*math.Pi*1000*float64(i)/float64(sampleRate*ratio))
+			want := 10000 * math.Sin(2*math.Pi*1000*float64(i)/float64(leg.SampleRate*ratio))
 			worst = max(worst, math.Abs(float64(out[i])-want))
 		}
 		if worst > 60 {
@@ -121,11 +123,11 @@ func newCoreRig(t *testing.T, layout Layout, rate int) *coreRig {
 }
 
 // feed plays legs, one a track, for their length.
-func (r *coreRig) feed(legs [][]int16, tracks []*track) {
+func (r *coreRig) feed(legs [][]int16, tracks []*leg.Track) {
 	for n := range len(legs[0]) / frame20 {
 		for i, tr := range tracks {
-			x := encodeLaw(aLaw, legs[i][n*frame20:(n+1)*frame20])
-			tr.push(rtpBytes(8, uint16(n), uint32(n*frame20), uint32(i), x), sbc, at(n))
+			x := encodeA(legs[i][n*frame20 : (n+1)*frame20])
+			tr.Push(rtpBytes(8, uint16(n), uint32(n*frame20), uint32(i), x), sbc, at(n))
 		}
 		r.advance(at(n), r.scratch)
 	}
@@ -141,8 +143,8 @@ func TestLayoutsAndRates(t *testing.T) {
 	for _, rate := range []int{8000, 16000, 48000} {
 		for _, layout := range []Layout{Stereo, Mono} {
 			r := newCoreRig(t, layout, rate)
-			legs := [][]int16{tone(440, 6000, 3*sampleRate), tone(1000, 6000, 3*sampleRate), tone(700, 6000, 3*sampleRate)}
-			r.feed(legs, []*track{r.add(side(Left), 0), r.add(side(Right), 0), r.add(side(Right), 0)})
+			legs := [][]int16{tone(440, 6000, 3*leg.SampleRate), tone(1000, 6000, 3*leg.SampleRate), tone(700, 6000, 3*leg.SampleRate)}
+			r.feed(legs, []*leg.Track{r.add(side(Left), leg.Place{}), r.add(side(Right), leg.Place{}), r.add(side(Right), leg.Place{})})
 			sum := r.finish(3*time.Second, 3*time.Second, r.scratch)
 			if sum.Samples != 3*48000 {
 				t.Errorf("%s %d: %d samples", layout, rate, sum.Samples)
@@ -170,11 +172,11 @@ func TestLayoutsAndRates(t *testing.T) {
 func TestClickPosition(t *testing.T) {
 	for _, rate := range []int{8000, 16000, 48000} {
 		r := newCoreRig(t, Stereo, rate)
-		pcm := make([]int16, 3*sampleRate)
+		pcm := make([]int16, 3*leg.SampleRate)
 		for i := range 8 {
 			pcm[12000+i] = 30000
 		}
-		r.feed([][]int16{pcm}, []*track{r.add(side(Left), 0)})
+		r.feed([][]int16{pcm}, []*leg.Track{r.add(side(Left), leg.Place{})})
 		sum := r.finish(3*time.Second, 3*time.Second, r.scratch)
 		out := r.sink.decode(t, sum.Samples, 2, 48000)[0]
 		peak := 0
@@ -204,7 +206,7 @@ func TestFinishLength(t *testing.T) {
 		{"silence after", time.Second, 1500 * time.Millisecond, 1500 * time.Millisecond},
 	} {
 		r := newCoreRig(t, Stereo, 8000)
-		r.feed([][]int16{speechlike(int(samples(c.audio, sampleRate)))}, []*track{r.add(side(Left), 0)})
+		r.feed([][]int16{talk(1, 3)[:leg.Samples(c.audio, leg.SampleRate)]}, []*leg.Track{r.add(side(Left), leg.Place{})})
 		sum := r.finish(c.end, max(c.end, 0), r.scratch)
 		if d := sum.Duration - c.want; d > 21*time.Microsecond || d < -21*time.Microsecond {
 			t.Errorf("%s: %v, want %v", c.name, sum.Duration, c.want)

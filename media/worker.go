@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"siprecd/media/udp"
 )
 
 // maxBatches bounds what one sweep reads from one socket, so that a flood on
@@ -16,8 +18,8 @@ const maxBatches = 64
 type worker struct {
 	eng     *Engine
 	calls   []*Call
-	discard *socket
-	rx      *receiver
+	discard *udp.Socket
+	rx      *udp.Receiver
 	scratch *scratch
 
 	wake    chan struct{}
@@ -34,7 +36,7 @@ type worker struct {
 func newWorker(e *Engine) *worker {
 	return &worker{
 		eng:     e,
-		rx:      newReceiver(),
+		rx:      udp.NewReceiver(),
 		scratch: newScratch(int(e.cfg.Batch / frameTime)),
 		wake:    make(chan struct{}, 1),
 	}
@@ -115,7 +117,7 @@ func (w *worker) sweep() {
 	}
 	if w.discard != nil {
 		for range maxBatches {
-			if w.rx.read(w.discard) < len(w.rx.bufs) {
+			if w.rx.Read(w.discard) < udp.Batch {
 				break
 			}
 		}
@@ -181,22 +183,22 @@ func (c *Call) drain(s *Stream) {
 		return
 	}
 	for range maxBatches {
-		n := c.w.rx.read(s.sock)
+		n := c.w.rx.Read(s.sock)
 		at := time.Now()
 		now := at.Sub(c.eng.base)
 		wall := at.UnixNano()
 		for i := range n {
-			p := c.w.rx.packet(i)
+			p := c.w.rx.Packet(i)
 			arrival := now
-			if p.stamp != 0 {
-				arrival = min(now, max(c.swept, now-time.Duration(wall-p.stamp)))
+			if p.Stamp != 0 {
+				arrival = min(now, max(c.swept, now-time.Duration(wall-p.Stamp)))
 			}
-			if p.dropped != 0 {
-				s.track.stats.Overflow = uint64(p.dropped)
+			if p.Dropped != 0 {
+				s.track.Dropped(p.Dropped)
 			}
-			s.track.push(p.data, p.from, arrival-c.start)
+			s.track.Push(p.Data, p.From, arrival-c.start)
 		}
-		if n < len(c.w.rx.bufs) {
+		if n < udp.Batch {
 			return
 		}
 	}

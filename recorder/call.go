@@ -104,7 +104,7 @@ func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, erro
 	if k.metadata == noMetadata {
 		k.flag("no metadata")
 	}
-	if k.decision.Reason == Unidentified {
+	if k.decision.Line == "" {
 		k.flag("line unidentified")
 	}
 	k.layout = k.layoutFor(c.Offer)

@@ -16,8 +16,8 @@ const (
 	goodMetadata
 )
 
-// Unidentified is the reason of a decision to record a call whose line
-// nothing names: losing it would be worse than keeping it, and it is flagged.
+// Unidentified is the reason of a decision to record a call whose line is not
+// known although a number is: see decide.
 const Unidentified = "unidentified"
 
 // decide asks the policy. Without readable metadata a number that is not
@@ -29,8 +29,7 @@ func (r *Recorder) decide(id siprec.Identity, m metadataState) policy.Decision {
 		named[i] = policy.Named{Value: c.Value, Source: c.Source}
 	}
 	d := r.cfg.Rules.Decide(named, time.Now())
-	unknown := d.Reason == policy.NoNumber || d.Reason == policy.NotListed && m != goodMetadata
-	if !d.Record && unknown {
+	if d.Reason == policy.NotListed && m != goodMetadata {
 		return policy.Decision{Record: true, Reason: Unidentified}
 	}
 	return d

@@ -135,7 +135,7 @@ func (k *call) identify() {
 			k.change(l, l.label, cfg)
 		}
 	}
-	if k.decision.Reason == Unidentified && k.metadata == goodMetadata {
+	if k.decision.Line == "" && k.metadata == goodMetadata {
 		k.nameLine()
 	}
 }
@@ -144,7 +144,7 @@ func (k *call) identify() {
 // metadata tells.
 func (k *call) nameLine() {
 	d := k.r.decide(k.session.Identity(), k.metadata)
-	if d.Reason == Unidentified {
+	if d.Line == "" {
 		return
 	}
 	k.r.count(d.Reason)

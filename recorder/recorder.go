@@ -41,7 +41,7 @@ type Config struct {
 	Layout         media.Layout
 	Bitrate        int    // bit/s
 	Complexity     int    // 0 to 10
-	RefuseUnlisted bool   // calls on no listed line get 403; else they are answered and discarded
+	RefuseUnlisted bool   // calls on no listed line, or outside its windows, get 403; else they are answered and discarded
 	Reserve        uint64 // bytes free on the store's disk below which new calls get 503
 	Version        string
 	Log            *slog.Logger
@@ -105,7 +105,7 @@ func (r *Recorder) Open(ctx context.Context, s *siprec.Session, c siprec.Change)
 	r.count(d.Reason)
 	k.decision = d
 	if !d.Record {
-		if d.Reason == policy.NotListed && r.cfg.RefuseUnlisted {
+		if r.cfg.RefuseUnlisted {
 			return nil, &siprec.Refusal{Code: 403, Reason: "Line Not Recorded"}
 		}
 		r.add(k)

@@ -85,6 +85,9 @@ func (s *Server) Addrs() []string { return s.sip.Addrs() }
 // The error is nil unless a listener failed. It may be called once.
 func (s *Server) Serve(ctx context.Context) error { return s.sip.Serve(ctx) }
 
+// Close releases the sockets of a server that Serve was never called for.
+func (s *Server) Close() { s.sip.Close() }
+
 // Drain makes the server refuse new calls, and OPTIONS, with 503 and
 // Retry-After. Calls that are up go on. It cannot be undone.
 func (s *Server) Drain() { s.sip.Drain() }

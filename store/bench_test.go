@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"siprecd/store/catalog"
+	"siprecd/store/disk"
 )
 
 // BenchmarkLive holds 300 calls at real time, starts and ends 20 a second, and
@@ -138,8 +139,8 @@ func BenchmarkMillion(b *testing.B) {
 
 func oldRow(at time.Time, k int) catalog.Entry {
 	row := Row{State: Finished, Line: fmt.Sprintf("line %d", k%24), Started: at, Ended: at, Duration: 60, Caller: fmt.Sprintf("07700900%03d", k%1000), Channels: 2, Cause: "bye", Segments: 1, Bytes: 240000}
-	e := catalog.Entry{ID: newID(at), Line: row.Line, Numbers: []string{row.Caller, "02088257050"}, Add: catalog.Totals{Recordings: 1, Bytes: row.Bytes}}
-	row.ID = idString(e.ID)
+	e := catalog.Entry{ID: disk.NewID(at), Line: row.Line, Numbers: []string{row.Caller, "02088257050"}, Add: catalog.Totals{Recordings: 1, Bytes: row.Bytes}}
+	row.ID = disk.Name(e.ID)
 	e.Row, _ = json.Marshal(row)
 	e.Details, _ = json.Marshal(Details{Caller: row.Caller})
 	return e

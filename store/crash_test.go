@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"siprecd/store/journal"
+	"siprecd/store/disk"
 )
 
 // When set, the test binary is the recorder that gets killed.
@@ -251,7 +251,7 @@ func TestDamagedJournal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, _ := parseID(r.ID())
+	id, _ := disk.ParseName(r.ID())
 	about := binary.BigEndian.AppendUint32(append(id[:], 0, 0, 0, 0), 50)
 	at := bytes.Index(data, about)
 	if at < 0 {
@@ -282,23 +282,4 @@ func TestDamagedJournal(t *testing.T) {
 		t.Errorf("manifest %s", text)
 	}
 	shut(t, s)
-}
-
-// TestFiller checks the stand-in's table-of-contents byte.
-func TestFiller(t *testing.T) {
-	for _, c := range []struct{ like, want byte }{
-		{1<<3 | 4 | 3, 1<<3 | 4}, // SILK 20 ms stereo, three frames
-		{0<<3 | 4, 1<<3 | 4},     // SILK 10 ms stereo
-		{15 << 3, 15 << 3},       // hybrid 20 ms mono
-		{31<<3 | 4, 31<<3 | 4},   // CELT 20 ms stereo
-		{30 << 3, 1 << 3},        // CELT 10 ms
-	} {
-		if got := filler([]byte{c.like, 1, 2}); len(got) != 1 || got[0] != c.want {
-			t.Errorf("filler like %#x: %#x, want %#x", c.like, got, c.want)
-		}
-	}
-	r := layRun(journal.Content{First: 96, Packets: [][]byte{{9}, nil, {9}, {9}, {9}}}, 100, 103)
-	if len(r.preRoll) != 4 || len(r.packets) != 3 || len(r.missing) != 1 || r.missing[0] != (journal.Range{From: 101, To: 103}) {
-		t.Errorf("run %+v", r)
-	}
 }

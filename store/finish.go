@@ -11,8 +11,11 @@ import (
 	"time"
 
 	"siprecd/store/catalog"
+	"siprecd/store/disk"
 	"siprecd/store/journal"
+	"siprecd/store/kept"
 	"siprecd/store/seal"
+	"siprecd/store/work"
 )
 
 // cut is told by the journal that a segment is whole and durable.
@@ -21,7 +24,7 @@ func (s *Store) cut(g journal.Segment) {
 	if r == nil {
 		return
 	}
-	s.pool.submit(job{what: "seal segment", id: r.name, run: func() error { return r.sealWhole(int(g.Seq)) }})
+	s.pool.Submit(work.Job{What: "seal segment", ID: r.name, Run: func() error { return r.sealWhole(int(g.Seq)) }})
 }
 
 // sealWhole seals a segment of full length and books it in the catalogue. Then
@@ -45,7 +48,7 @@ func (r *Recording) sealAndBook(seq int) error {
 	if err := r.sealSegment(seq, (seq+1)*r.state.Per, -1); err != nil {
 		return err
 	}
-	if err := syncDir(r.store.root, folderOf(r.id)); err != nil {
+	if err := disk.SyncDir(r.store.root, disk.FolderOf(r.id)); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -79,29 +82,29 @@ func (r *Recording) sealSegment(seq, end int, total int64) error {
 		st.Damaged = true
 		r.store.log.Error("journal frames do not open", "id", r.name, "segment", seq, "frames", content.Damaged)
 	}
-	laid := layRun(content, from, end)
-	start := st.cutting().start(seq)
-	samples := st.cutting().length(end) - start
+	laid := kept.Lay(content, from, end)
+	start := st.cutting().Start(seq)
+	samples := st.cutting().Length(end) - start
 	if total >= 0 {
 		samples = max(0, min(samples, total-start))
 	}
-	data, err := laid.encode(st, r.id, seq, samples)
+	data, err := laid.Encode(st.coding(), r.id, seq, samples)
 	if err != nil {
 		return fmt.Errorf("encode segment: %w", err)
 	}
-	f, err := makeFolder(r.store.root, folderOf(r.id))
+	f, err := disk.MakeFolder(r.store.root, disk.FolderOf(r.id))
 	if err != nil {
 		return err
 	}
-	sum, err := f.put(segmentName(seq), data)
+	sum, err := f.Put(kept.SegmentName(seq), data)
 	if err != nil {
 		return err
 	}
-	for _, m := range laid.missing {
+	for _, m := range laid.Missing {
 		st.Gaps = append(st.Gaps, st.gap(m))
 	}
 	st.Segments = append(st.Segments, ManifestSegment{
-		File: segmentName(seq), Seq: seq, Start: seconds(start), Samples: samples, Bytes: int64(len(data)), SHA256: sum,
+		File: kept.SegmentName(seq), Seq: seq, Start: kept.Seconds(start), Samples: samples, Bytes: int64(len(data)), SHA256: sum,
 	})
 	return nil
 }
@@ -110,11 +113,9 @@ func (r *Recording) sealSegment(seq, end int, total int64) error {
 func (s *state) gap(m journal.Range) Gap {
 	return Gap{
 		Channel: "both", Reason: "not stored", Packets: m.To - m.From,
-		From: seconds(s.cutting().length(m.From)), To: seconds(s.cutting().length(m.To)),
+		From: kept.Seconds(s.cutting().Length(m.From)), To: kept.Seconds(s.cutting().Length(m.To)),
 	}
 }
-
-func seconds(samples int64) float64 { return float64(samples) / 48000 }
 
 // Finish ends the recording and returns nil once all of it is durable: last
 // segment, details, signed manifest and the row as finished. When ctx ends
@@ -160,7 +161,7 @@ func (d *Details) keep(old Details) {
 }
 
 func (r *Recording) submitFinish() {
-	r.store.pool.submit(job{what: "finish recording", id: r.name, urgent: true, run: r.finish})
+	r.store.pool.Submit(work.Job{What: "finish recording", ID: r.name, Urgent: true, Run: r.finish})
 }
 
 // finish is the job behind Finish; it may run again after a failure.
@@ -192,11 +193,11 @@ func (r *Recording) finish() error {
 // sealRest seals every segment that is not sealed yet.
 func (r *Recording) sealRest(packets int, total int64) error {
 	cut := r.state.cutting()
-	for seq := range cut.segments(packets) {
+	for seq := range cut.Segments(packets) {
 		if r.state.has(seq) {
 			continue
 		}
-		end, limit := (seq+1)*cut.per, int64(-1)
+		end, limit := (seq+1)*cut.Per, int64(-1)
 		if end >= packets {
 			end, limit = packets, total
 		}
@@ -213,11 +214,11 @@ func (r *Recording) manifest(c Closing) Manifest {
 	defer r.mu.Unlock()
 	st := &r.state
 	m := Manifest{
-		Schema: ManifestSchema, ID: r.name, Line: r.row.Line, Queue: r.row.Queue,
+		Schema: kept.ManifestSchema, ID: r.name, Line: r.row.Line, Queue: r.row.Queue,
 		Started: r.row.Started, Ended: c.Ended.UTC().Truncate(time.Millisecond),
 		Interrupted: r.row.Interrupted, Cause: c.Cause, Flags: c.Flags,
-		Decision: st.Decision, Channels: manifestChannels(st.Channels),
-		Codec:    ManifestCodec{"opus", st.Rate, st.Bitrate, st.PreSkip},
+		Decision: st.Decision, Channels: kept.Channels(st.Channels),
+		Codec:    ManifestCodec{Name: "opus", Rate: st.Rate, Bitrate: st.Bitrate, PreSkip: st.PreSkip},
 		Segments: st.Segments, Gaps: append(slices.Clone(c.Gaps), st.Gaps...),
 		Quality: c.Quality, Keybox: st.Keybox, SignedBy: r.store.signer.KeyID(),
 	}
@@ -227,7 +228,7 @@ func (r *Recording) manifest(c Closing) Manifest {
 	for _, g := range st.Segments {
 		m.Samples += g.Samples
 	}
-	m.Duration = seconds(m.Samples)
+	m.Duration = kept.Seconds(m.Samples)
 	if len(st.Gaps) > 0 {
 		m.Flags = append(slices.Clone(m.Flags), "audio not stored")
 	}
@@ -239,7 +240,7 @@ func (r *Recording) manifest(c Closing) Manifest {
 
 // writeManifest writes the details and the manifest with its signature.
 func (r *Recording) writeManifest(m *Manifest, d Details) error {
-	f, err := makeFolder(r.store.root, folderOf(r.id))
+	f, err := disk.MakeFolder(r.store.root, disk.FolderOf(r.id))
 	if err != nil {
 		return err
 	}
@@ -252,7 +253,7 @@ func (r *Recording) writeManifest(m *Manifest, d Details) error {
 		return fmt.Errorf("seal details: %w", err)
 	}
 	m.Details = ManifestFileInfo{File: DetailsFile, Bytes: int64(len(sealed))}
-	if m.Details.SHA256, err = f.put(DetailsFile, sealed); err != nil {
+	if m.Details.SHA256, err = f.Put(DetailsFile, sealed); err != nil {
 		return err
 	}
 	text, err := json.MarshalIndent(m, "", "  ")
@@ -260,13 +261,13 @@ func (r *Recording) writeManifest(m *Manifest, d Details) error {
 		return fmt.Errorf("encode manifest: %w", err)
 	}
 	text = append(text, '\n')
-	if _, err := f.put(ManifestFile, text); err != nil {
+	if _, err := f.Put(ManifestFile, text); err != nil {
 		return err
 	}
-	if _, err := f.put(SignatureFile, r.store.signer.Sign(text)); err != nil {
+	if _, err := f.Put(SignatureFile, r.store.signer.Sign(text)); err != nil {
 		return err
 	}
-	return f.sync()
+	return f.Sync()
 }
 
 func sealTo(recipient string, plain []byte) ([]byte, error) {

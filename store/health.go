@@ -36,7 +36,7 @@ func (s *Store) Health() Health {
 		h.PendingBytes, h.Missed, h.LastCommit, h.LastError = st.Pending, st.Missed, st.LastCommit, st.LastError
 	}
 	if s.pool != nil {
-		h.Backlog = s.pool.backlog()
+		h.Backlog = s.pool.Backlog()
 	}
 	if s.catalog != nil {
 		if t, err := s.catalog.Totals(); err == nil {

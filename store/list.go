@@ -8,11 +8,8 @@ import (
 	"iter"
 
 	"siprecd/store/catalog"
+	"siprecd/store/disk"
 )
-
-// pageSize is how many rows are read in one transaction. Between pages the
-// consumer may take its time.
-const pageSize = 128
 
 // List returns the recordings that fit, newest first. A row that does not open
 // comes as an error that names its id, and the list goes on.
@@ -21,7 +18,7 @@ func (s *Store) List(ctx context.Context, q Query) iter.Seq2[Row, error] {
 		sel, before := s.selection(q)
 		n := 0
 		for {
-			items, err := s.shelf.Page(sel, before, pageSize)
+			items, err := s.shelf.Page(sel, before, catalog.PageSize)
 			if err == nil {
 				err = ctx.Err()
 			}
@@ -41,7 +38,7 @@ func (s *Store) List(ctx context.Context, q Query) iter.Seq2[Row, error] {
 					return
 				}
 			}
-			if len(items) < pageSize {
+			if len(items) < catalog.PageSize {
 				return
 			}
 			before = items[len(items)-1].ID
@@ -58,14 +55,14 @@ func (s *Store) selection(q Query) (sel catalog.Selection, before catalog.ID) {
 	}
 	sel.Live = q.State == Live
 	if !q.From.IsZero() {
-		sel.From = catalog.ID(idAt(q.From))
+		sel.From = disk.Floor(q.From)
 	}
 	if q.To.IsZero() {
 		for i := range before {
 			before[i] = 0xff
 		}
 	} else {
-		before = catalog.ID(idAt(q.To))
+		before = disk.Floor(q.To)
 	}
 	return sel, before
 }
@@ -79,7 +76,7 @@ func (q Query) judge(item catalog.Item) (row Row, fits bool, err error) {
 		item.Err = json.Unmarshal(item.Row, &row)
 	}
 	if item.Err != nil {
-		return Row{ID: idString(item.ID)}, true, fmt.Errorf("list %s: %w", idString(item.ID), item.Err)
+		return Row{ID: disk.Name(item.ID)}, true, fmt.Errorf("list %s: %w", disk.Name(item.ID), item.Err)
 	}
 	fits = (q.Line == "" || row.Line == q.Line) &&
 		(q.State == "" || row.State == q.State) &&
@@ -120,13 +117,13 @@ func (s *Store) Details(a Access, id string) (d Details, err error) {
 	if err != nil {
 		return d, fmt.Errorf("details %q: %w", id, err)
 	}
-	s.log.Info("details read", "id", idString(full))
+	s.log.Info("details read", "id", disk.Name(full))
 	plain, err := s.shelf.Details(full)
 	if err == nil {
 		err = json.Unmarshal(plain, &d)
 	}
 	if err != nil {
-		return d, fmt.Errorf("details %s: %w", idString(full), err)
+		return d, fmt.Errorf("details %s: %w", disk.Name(full), err)
 	}
 	return d, nil
 }

@@ -12,13 +12,17 @@ import (
 	"time"
 
 	"siprecd/store/catalog"
+	"siprecd/store/check"
+	"siprecd/store/disk"
 	"siprecd/store/journal"
+	"siprecd/store/remote"
 	"siprecd/store/seal"
+	"siprecd/store/work"
 )
 
 // Errors that callers branch on.
 var (
-	ErrLocked    = errors.New("the folder is in use")
+	ErrLocked    = disk.ErrLocked
 	ErrNotFound  = catalog.ErrNotFound
 	ErrAmbiguous = catalog.ErrAmbiguous
 	ErrLive      = errors.New("still being recorded")
@@ -64,11 +68,11 @@ type Store struct {
 	host       *seal.Host
 	signer     *seal.Signer
 	recipients *seal.Recipients
-	shelf      shelf
+	shelf      remote.Shelf
 	catalog    *catalog.Catalog // nil when another process has it open
 	journal    *journal.Journal // nil when ReadOnly
-	pool       *pool            // nil when ReadOnly
-	server     *server          // nil when ReadOnly
+	pool       *work.Pool       // nil when ReadOnly
+	server     *remote.Server   // nil when ReadOnly
 
 	mu        sync.Mutex
 	live      map[catalog.ID]*Recording
@@ -132,9 +136,9 @@ func (s *Store) openReading(context.Context) error {
 	if err := s.openKeys(); err != nil {
 		return err
 	}
-	remote, err := dial(s.options.Dir)
+	client, err := remote.Dial(s.options.Dir)
 	if err == nil {
-		s.shelf = remote
+		s.shelf = client
 		return nil
 	}
 	if s.catalog, err = catalog.Open(s.options.Dir, s.host, true, s.log); err != nil {
@@ -151,26 +155,26 @@ func (s *Store) openWriting(ctx context.Context) error {
 	if err := s.openKeys(); err != nil {
 		return err
 	}
-	if err := s.takeLock(); err != nil {
+	var err error
+	if s.lock, err = disk.Lock(s.root); err != nil {
 		return err
 	}
 	if err := s.openRecipients(); err != nil {
 		return err
 	}
-	if err := s.removeStamp(); err != nil {
+	if err := check.RemoveStamp(s.root); err != nil {
 		return err
 	}
 	for _, dir := range []string{"journal", "recordings"} {
-		if _, err := makeFolder(s.root, dir); err != nil {
+		if _, err := disk.MakeFolder(s.root, dir); err != nil {
 			return err
 		}
 	}
-	var err error
 	if s.catalog, err = catalog.Open(s.options.Dir, s.host, false, s.log); err != nil {
 		return err
 	}
 	s.shelf = liveShelf{s.catalog, s}
-	s.pool = newPool(4, s.log)
+	s.pool = work.New(4, s.log)
 	s.journal, err = journal.Open(journal.Options{
 		Dir:    filepath.Join(s.options.Dir, "journal"),
 		Host:   s.host,
@@ -184,7 +188,7 @@ func (s *Store) openWriting(ctx context.Context) error {
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
-	if s.server, err = serve(s); err != nil {
+	if s.server, err = remote.Serve(s.root, s.options.Dir, s.shelf); err != nil {
 		s.log.Warn("other processes cannot read while this one runs", "err", err)
 	}
 	s.work.Go(s.background)
@@ -227,7 +231,7 @@ func (s *Store) Close(ctx context.Context) error {
 	}
 	err = errors.Join(err, s.closeParts())
 	if writing && err == nil {
-		err = s.writeStamp()
+		err = check.WriteStamp(s.root, s.signer)
 	}
 	if err = errors.Join(err, s.release()); err != nil {
 		return fmt.Errorf("close store: %w", err)
@@ -239,10 +243,10 @@ func (s *Store) Close(ctx context.Context) error {
 func (s *Store) closeParts() error {
 	var err error
 	if s.server != nil {
-		err = errors.Join(err, s.server.close())
+		err = errors.Join(err, s.server.Close())
 	}
 	if s.pool != nil {
-		s.pool.close()
+		s.pool.Close()
 	}
 	if s.journal != nil {
 		err = errors.Join(err, s.journal.Close())
@@ -250,8 +254,8 @@ func (s *Store) closeParts() error {
 	if s.catalog != nil {
 		err = errors.Join(err, s.catalog.Close())
 	}
-	if r, ok := s.shelf.(*remote); ok {
-		err = errors.Join(err, r.close())
+	if r, ok := s.shelf.(*remote.Client); ok {
+		err = errors.Join(err, r.Close())
 	}
 	s.server, s.pool, s.journal, s.catalog, s.shelf = nil, nil, nil, nil, nil
 	return err

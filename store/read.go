@@ -12,8 +12,8 @@ import (
 
 	"filippo.io/age"
 
-	"siprecd/media/ogg"
-	"siprecd/store/journal"
+	"siprecd/store/disk"
+	"siprecd/store/kept"
 	"siprecd/store/seal"
 )
 
@@ -26,7 +26,7 @@ type Sealed struct {
 	ManifestBytes []byte // as signed
 	Signature     []byte // Ed25519 over ManifestBytes
 	Keybox        []byte // age file
-	folder        folder
+	folder        disk.Folder
 }
 
 // Read hands out a finished recording. It refuses an access that does not say
@@ -47,7 +47,7 @@ func (s *Store) Read(ctx context.Context, a Access, id string) (*Sealed, error) 
 		return nil, fmt.Errorf("read %s: %w", row.ID, ErrLive)
 	}
 	s.log.Info("recording read", "id", row.ID)
-	x := &Sealed{ID: row.ID, folder: folder{s.root, folderOf(full)}}
+	x := &Sealed{ID: row.ID, folder: disk.Folder{Root: s.root, Path: disk.FolderOf(full)}}
 	if x.Keybox, err = s.shelf.Keybox(full); err != nil {
 		return nil, fmt.Errorf("read %s: %w", row.ID, err)
 	}
@@ -64,10 +64,10 @@ func (s *Store) Read(ctx context.Context, a Access, id string) (*Sealed, error) 
 var ErrDamaged = seal.ErrDamaged
 
 func (x *Sealed) load() (err error) {
-	if x.ManifestBytes, err = x.folder.root.ReadFile(path.Join(x.folder.path, ManifestFile)); err != nil {
+	if x.ManifestBytes, err = x.folder.Root.ReadFile(path.Join(x.folder.Path, ManifestFile)); err != nil {
 		return err
 	}
-	if x.Signature, err = x.folder.root.ReadFile(path.Join(x.folder.path, SignatureFile)); err != nil {
+	if x.Signature, err = x.folder.Root.ReadFile(path.Join(x.folder.Path, SignatureFile)); err != nil {
 		return err
 	}
 	if err := json.Unmarshal(x.ManifestBytes, &x.Manifest); err != nil {
@@ -78,7 +78,7 @@ func (x *Sealed) load() (err error) {
 
 // Open opens one of the recording's sealed files by the name in the manifest.
 func (x *Sealed) Open(name string) (io.ReadCloser, error) {
-	f, err := x.folder.root.Open(path.Join(x.folder.path, path.Base(name)))
+	f, err := x.folder.Root.Open(path.Join(x.folder.Path, path.Base(name)))
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", name, err)
 	}
@@ -87,11 +87,11 @@ func (x *Sealed) Open(name string) (io.ReadCloser, error) {
 
 // read returns a sealed file whole, after checking its hash.
 func (x *Sealed) read(name, sum string) ([]byte, error) {
-	data, err := x.folder.root.ReadFile(path.Join(x.folder.path, path.Base(name)))
+	data, err := x.folder.Root.ReadFile(path.Join(x.folder.Path, path.Base(name)))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
-	if hashBytes(data) != sum {
+	if disk.Hash(data) != sum {
 		return nil, fmt.Errorf("read %s: %w: not the bytes that the manifest names", name, ErrDamaged)
 	}
 	return data, nil
@@ -135,60 +135,11 @@ func Export(w io.Writer, x *Sealed, holders ...age.Identity) error {
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	id, err := parseID(x.ID)
+	err = kept.Join(w, &x.Manifest, own, func(g ManifestSegment) ([]byte, error) { return x.read(g.File, g.SHA256) })
 	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	m := &x.Manifest
-	head := ogg.Head{Channels: len(m.Channels), PreSkip: m.Codec.PreSkip, InputRate: m.Codec.Rate}
-	out, err := ogg.NewWriter(w, head, serial(id, 0), tags(id, len(m.Channels)))
-	if err != nil {
-		return fmt.Errorf("export %s: %w", x.ID, err)
-	}
-	for _, g := range m.Segments {
-		if err := x.copySegment(out, g, own); err != nil {
-			return fmt.Errorf("export %s: %s: %w", x.ID, g.File, err)
-		}
-	}
-	if err := out.Close(m.Samples); err != nil {
 		return fmt.Errorf("export %s: %w", x.ID, err)
 	}
 	return nil
-}
-
-// copySegment copies a segment's own packets, without the pre-roll.
-func (x *Sealed) copySegment(out *ogg.Writer, g ManifestSegment, own age.Identity) error {
-	data, err := x.read(g.File, g.SHA256)
-	if err != nil {
-		return err
-	}
-	plain, err := age.Decrypt(bytes.NewReader(data), own)
-	if err != nil {
-		return err
-	}
-	in, err := ogg.NewReader(plain)
-	if err != nil {
-		return err
-	}
-	skip := 0
-	if g.Seq > 0 {
-		skip = journal.PreRoll
-	}
-	for n := 0; ; n++ {
-		p, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if n < skip {
-			continue
-		}
-		if err := out.WritePacket(p.Data, frameSamples); err != nil {
-			return err
-		}
-	}
 }
 
 // ExportSealed copies the recording into dir as it is, still sealed, with its

@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"siprecd/store/catalog"
+	"siprecd/store/disk"
 	"siprecd/store/journal"
+	"siprecd/store/kept"
 )
 
 // state is what is needed to finish a recording, by this process or, after a
@@ -29,7 +31,11 @@ type state struct {
 	Damaged   bool              `json:"damaged,omitempty"`
 }
 
-func (s *state) cutting() cutting { return cutting{s.Per, s.PreSkip} }
+func (s *state) cutting() kept.Cutting { return kept.Cutting{Per: s.Per, PreSkip: s.PreSkip} }
+
+func (s *state) coding() kept.Coding {
+	return kept.Coding{Recipient: s.Recipient, Channels: s.Channels, Rate: s.Rate, PreSkip: s.PreSkip}
+}
 
 func (s *state) has(seq int) bool {
 	return slices.ContainsFunc(s.Segments, func(m ManifestSegment) bool { return m.Seq == seq })
@@ -101,18 +107,18 @@ func (s *Store) Begin(ctx context.Context, a Admission) (*Recording, error) {
 }
 
 func (s *Store) newRecording(a Admission, keybox []byte, recipient string) *Recording {
-	id := newID(a.Started)
+	id := disk.NewID(a.Started)
 	return &Recording{
-		store: s, id: id, name: idString(id),
+		store: s, id: id, name: disk.Name(id),
 		state: state{
 			Recipient: recipient,
-			Keybox:    hashBytes(keybox),
+			Keybox:    disk.Hash(keybox),
 			Channels:  a.Channels, Rate: a.Rate, Bitrate: a.Bitrate, PreSkip: a.PreSkip,
 			Per:      max(1, int(s.options.Segment/(20*time.Millisecond))),
 			Decision: a.Decision,
 		},
 		row: Row{
-			ID: idString(id), State: Live, Line: a.Line, Queue: a.Queue,
+			ID: disk.Name(id), State: Live, Line: a.Line, Queue: a.Queue,
 			Started: a.Started.UTC().Truncate(time.Millisecond), Channels: a.Channels,
 		},
 		details: a.Details,

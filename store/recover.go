@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"siprecd/store/catalog"
+	"siprecd/store/disk"
 	"siprecd/store/journal"
 )
 
@@ -23,7 +24,7 @@ func (s *Store) recover(ctx context.Context) error {
 		last, audio := segments[id]
 		r, err2 := s.leftover(id, text, last, audio)
 		if err = errors.Join(err, err2); err != nil {
-			s.log.Error("cannot finish an interrupted recording; its files stay as they are", "id", idString(id), "err", err)
+			s.log.Error("cannot finish an interrupted recording; its files stay as they are", "id", disk.Name(id), "err", err)
 			return
 		}
 		if r != nil {
@@ -75,7 +76,7 @@ func (s *Store) leftover(id catalog.ID, text []byte, last uint32, audio bool) (*
 	if text == nil {
 		return nil, nil
 	}
-	r := &Recording{store: s, id: id, name: idString(id), done: make(chan struct{})}
+	r := &Recording{store: s, id: id, name: disk.Name(id), done: make(chan struct{})}
 	if err := json.Unmarshal(text, &r.state); err != nil {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
@@ -98,7 +99,7 @@ func (s *Store) leftover(id catalog.ID, text []byte, last uint32, audio bool) (*
 	}
 	r.row.Interrupted = true
 	r.closing = &Closing{
-		Ended:   r.row.Started.Add(time.Duration(r.state.cutting().length(r.packets)) * time.Second / 48000),
+		Ended:   r.row.Started.Add(time.Duration(r.state.cutting().Length(r.packets)) * time.Second / 48000),
 		Cause:   "interrupted",
 		Details: r.details,
 	}

@@ -4,21 +4,8 @@ import (
 	"encoding/json"
 
 	"siprecd/store/catalog"
+	"siprecd/store/kept"
 )
-
-// shelf is what reading needs of the catalogue: the catalogue itself, or the
-// process that has it open.
-type shelf interface {
-	finder
-	Row(id catalog.ID) ([]byte, error)
-	Details(id catalog.ID) ([]byte, error)
-	Keybox(id catalog.ID) ([]byte, error)
-}
-
-type finder interface {
-	Find(text string) (catalog.ID, error)
-	Page(sel catalog.Selection, before catalog.ID, limit int) ([]catalog.Item, error)
-}
 
 // liveShelf is the catalogue, with the length so far in the rows of recordings
 // that are live here.
@@ -52,7 +39,7 @@ func (s *Store) lengthen(id catalog.ID, text []byte) []byte {
 		return text
 	}
 	r.mu.Lock()
-	row.Duration = seconds(cutting{1, 0}.length(r.packets))
+	row.Duration = kept.Seconds(kept.Cutting{Per: 1}.Length(r.packets))
 	r.mu.Unlock()
 	longer, err := json.Marshal(row)
 	if err != nil {

@@ -36,8 +36,13 @@
 package store
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"time"
+
+	"siprecd/store/check"
+	"siprecd/store/kept"
 )
 
 // State of a recording.
@@ -45,8 +50,8 @@ type State string
 
 // A recording is live until its last segment and its manifest are durable.
 const (
-	Live     State = "live"
-	Finished State = "finished"
+	Live     State = kept.Live
+	Finished State = kept.Finished
 )
 
 // Admission is what is known when a recording begins.
@@ -99,13 +104,37 @@ type Document struct {
 	Body  []byte    `json:"body"`
 }
 
-// Gap is a stretch without received audio, in seconds from the start.
-type Gap struct {
-	Channel string  `json:"channel"`
-	From    float64 `json:"from"`
-	To      float64 `json:"to"`
-	Reason  string  `json:"reason"`
-	Packets int     `json:"packets,omitempty"`
+// What a finished recording consists of is told in package kept; the names are
+// at home here too.
+type (
+	// Gap is a stretch without received audio.
+	Gap = kept.Gap
+	// Manifest says what a finished recording consists of.
+	Manifest = kept.Manifest
+	// ManifestChannel is one channel and whom it carries.
+	ManifestChannel = kept.ManifestChannel
+	// ManifestSegment is one segment file.
+	ManifestSegment = kept.ManifestSegment
+	// ManifestFileInfo is one other file.
+	ManifestFileInfo = kept.ManifestFileInfo
+	// ManifestCodec is how the audio is coded.
+	ManifestCodec = kept.ManifestCodec
+	// Finding is one fault that Verify found.
+	Finding = check.Finding
+)
+
+// Files of a finished recording, beside its segments.
+const (
+	ManifestFile  = kept.ManifestFile
+	SignatureFile = kept.SignatureFile
+	DetailsFile   = kept.DetailsFile
+	KeyboxFile    = kept.KeyboxFile // in an export; in the store it is in keys.db
+)
+
+// Verify checks every byte of the folder that can be checked without a
+// holder's identity and calls found for each fault; see check.Verify.
+func Verify(ctx context.Context, dir string, log *slog.Logger, found func(Finding)) error {
+	return check.Verify(ctx, dir, log, found)
 }
 
 // Closing is what is known when a recording ends.

@@ -112,7 +112,7 @@ func TestList(t *testing.T) {
 		t.Errorf("read-only list: %v", got)
 	}
 	shut(t, alone)
-	if _, err := os.Stat(filepath.Join(h.dir, stampFile)); err != nil {
+	if _, err := os.Stat(filepath.Join(h.dir, "closed.json")); err != nil {
 		t.Errorf("reading removed the stamp: %v", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"siprecd/store/disk"
 )
 
 func findings(t *testing.T, h house) (list []Finding) {
@@ -77,7 +79,7 @@ func TestVerifyUnstamped(t *testing.T) {
 	record(t, s, fake(60))
 	shut(t, s)
 	h.log = slog.New(slog.DiscardHandler)
-	if err := os.Remove(filepath.Join(h.dir, stampFile)); err != nil {
+	if err := os.Remove(filepath.Join(h.dir, "closed.json")); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"catalog.db", "keys.db"} {
@@ -124,11 +126,11 @@ func TestVerifyMissing(t *testing.T) {
 	id := record(t, s, fake(120))
 	other := record(t, s, fake(20))
 	shut(t, s)
-	full, err := parseID(id)
+	full, err := disk.ParseName(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder := folderOf(full)
+	folder := disk.FolderOf(full)
 	for _, name := range []string{"000001.opus.age", DetailsFile, ManifestFile, SignatureFile} {
 		rel := folder + "/" + name
 		file := filepath.Join(h.dir, rel)

@@ -86,9 +86,10 @@ func ruleText(d policy.Decision, p policy.Policy) string {
 	}
 	switch {
 	case d.Reason == policy.NotListed:
-		return "none of the numbers is a listed line; the call is " + unlisted
+		return "none of the numbers is a listed line; the call is " + unlisted +
+			". Without readable metadata it is recorded and flagged, since its numbers then prove nothing"
 	case d.Reason == policy.NoNumber:
-		return "there is no number to look up; the call is " + unlisted
+		return "there is no number to look up; such a call is recorded, and flagged as of an unidentified line"
 	case d.Reason == policy.OutsideWindow:
 		return "recorded during campaigns only, and no window is open; the call is " + unlisted
 	case d.Window != "":

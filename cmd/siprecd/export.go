@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"siprecd/cmd/siprecd/app"
+	"siprecd/cmd/siprecd/tell"
 	"siprecd/recorder/web"
 	"siprecd/store"
 )
@@ -75,7 +76,7 @@ func explainRead(id string, err error) error {
 // about words what a recording is, without names and numbers.
 func about(x *store.Sealed) string {
 	m := &x.Manifest
-	parts := []string{clockLength(m.Duration), channelWords(m.Channels), web.Plain(m.Line),
+	parts := []string{tell.Length(m.Duration), channelWords(m.Channels), web.Plain(m.Line),
 		"started " + m.Started.UTC().Format(time.DateTime) + " UTC", fmt.Sprintf("segments: %d", len(m.Segments))}
 	if m.Interrupted {
 		parts = append(parts, "interrupted")

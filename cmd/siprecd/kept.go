@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -30,7 +32,21 @@ func kept(e *env) (*store.Store, *config.Config, error) {
 		Logger:    slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		ReadOnly:  true,
 	})
+	if errors.Is(err, fs.ErrNotExist) && untouched(cfg.Store.Dir) {
+		err = errNothing
+	}
 	return s, cfg, err
+}
+
+// errNothing means that no server has run on the folder yet.
+var errNothing = errors.New("nothing has been recorded in this folder yet")
+
+// untouched is a folder as siprecd init leaves it: keys, but nothing that a
+// server makes. A folder that has lost its catalogue is not one.
+func untouched(dir string) bool {
+	_, keys := os.Stat(filepath.Join(dir, "keys"))
+	_, made := os.Stat(filepath.Join(dir, "recordings"))
+	return keys == nil && errors.Is(made, fs.ErrNotExist)
 }
 
 // leave closes a store that was only read: nothing is lost when that fails.

@@ -3,12 +3,14 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"siprecd/cmd/siprecd/tell"
 	"siprecd/recorder/web"
 	"siprecd/store"
 )
@@ -36,6 +38,10 @@ func (c *listCmd) Run(e *env) error {
 		return err
 	}
 	s, _, err := kept(e)
+	if errors.Is(err, errNothing) {
+		fmt.Fprintln(e.stderr, "no recordings")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -156,7 +162,7 @@ func tableRow(w io.Writer, r store.Row) {
 		notes = append([]string{"interrupted"}, notes...)
 	}
 	cells := []string{
-		r.Started.UTC().Format(time.DateTime), clockLength(r.Duration), string(r.State), line,
+		r.Started.UTC().Format(time.DateTime), tell.Length(r.Duration), string(r.State), line,
 		r.Caller, r.Called, r.Agent, r.ID, strings.Join(notes, ", "),
 	}
 	for i, c := range cells {
@@ -166,13 +172,4 @@ func tableRow(w io.Writer, r store.Row) {
 		cells[len(cells)-1] = ""
 	}
 	fmt.Fprintln(w, strings.Join(cells, "\t"))
-}
-
-// clockLength writes seconds as m:ss or h:mm:ss.
-func clockLength(seconds float64) string {
-	s := int(max(seconds, 0) + 0.5)
-	if s >= 3600 {
-		return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
-	}
-	return fmt.Sprintf("%d:%02d", s/60, s%60)
 }

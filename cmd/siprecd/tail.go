@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"siprecd/recorder"
+	"siprecd/cmd/siprecd/tell"
 )
 
 // tailCmd follows what a running server does.
@@ -22,7 +22,7 @@ func (c *tailCmd) Run(e *env) error {
 	}
 	client := controlClient(cfg)
 	defer client.Close()
-	teller := &teller{out: e.stdout}
+	teller := tell.New(e.stdout)
 	lines := json.NewEncoder(e.stdout)
 	for st, err := range client.Follow(e.ctx) {
 		if err != nil {
@@ -31,7 +31,7 @@ func (c *tailCmd) Run(e *env) error {
 		if c.JSON {
 			err = lines.Encode(st)
 		} else {
-			err = teller.tell(st)
+			err = teller.Tell(st)
 		}
 		if err != nil {
 			return fmt.Errorf("write: %w", err)
@@ -41,14 +41,4 @@ func (c *tailCmd) Run(e *env) error {
 		return nil
 	}
 	return errors.New("the server has stopped")
-}
-
-// callEnd words what became of a call that is live no more.
-func callEnd(c recorder.LiveCall) string {
-	var packets, lost uint64
-	for _, leg := range c.Legs {
-		packets += leg.Packets
-		lost += leg.Lost
-	}
-	return fmt.Sprintf("after %s, %d packets, %d lost", clockLength(c.Seconds), packets, lost)
 }

@@ -98,7 +98,12 @@ func (d *Dialog) change(it item) {
 	}
 	d.target.refresh(it.req)
 	res := d.success(it, reply)
-	if d.srv.respond(it.tx, res) == nil && it.req.IsInvite() {
+	switch err := d.srv.respond(it.tx, res); {
+	case err != nil:
+		// Cancelled in the meantime, with 487, or the connection is gone.
+		// Either way no copy of this may leave any more.
+		it.tx.Terminate()
+	case it.req.IsInvite():
 		d.await(it, res, reply.Offer, false)
 	}
 }
@@ -134,7 +139,7 @@ func newRequest(it item) *Request {
 
 // response starts a response of this dialog, with our tag.
 func (d *Dialog) response(req *sip.Request, code int, reason string, body []byte) *sip.Response {
-	res := sip.NewResponseFromRequest(req, code, reason, body)
+	res := d.srv.response(req, code, reason, body)
 	to := res.To()
 	to.Params.Remove("tag")
 	to.Params.Add("tag", d.key.local)

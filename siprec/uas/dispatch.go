@@ -124,7 +124,7 @@ func (s *Server) outside(req *sip.Request, tx *sip.ServerTx) {
 			s.refuse(req, tx, r)
 			return
 		}
-		s.respond(tx, s.capabilities(req))
+		_ = s.respond(tx, s.capabilities(req))
 	case sip.UPDATE, sip.INFO, sip.PRACK:
 		s.refuse(req, tx, &Refusal{Code: 481, Reason: "Call/Transaction Does Not Exist"})
 	default:
@@ -188,7 +188,9 @@ func (s *Server) register(d *Dialog) (early chan struct{}, known *Dialog) {
 func (s *Server) again(known *Dialog, req *sip.Request, tx *sip.ServerTx) {
 	if known.branch == branchOf(req) {
 		if res := known.answer(); res != nil {
-			s.respond(tx, res)
+			_ = s.respond(tx, res)
+		} else {
+			tx.Terminate() // the first one's transaction will answer
 		}
 		return
 	}
@@ -227,7 +229,7 @@ func (s *Server) giveUp(k inviteKey, cause string, req *sip.Request, tx *sip.Ser
 		ok = s.awaitInvite(k, came)
 	}
 	if ok {
-		s.respond(tx, sip.NewResponseFromRequest(req, 200, "OK", nil))
+		_ = s.respond(tx, s.response(req, 200, "OK", nil))
 		return
 	}
 	s.Count("unknown-dialog")

@@ -29,11 +29,18 @@ func closeOnce(mu *sync.Mutex, c chan struct{}) {
 	}
 }
 
-// respond sends a response and counts the one that could not be sent.
-func (s *Server) respond(tx *sip.ServerTx, res *sip.Response) error {
-	if s.cfg.UserAgent != "" && res.StatusCode > 100 && len(res.GetHeaders("Server")) == 0 {
+// response starts a response. It is complete before it is first sent, and
+// never changed after that: its copies leave from several goroutines.
+func (s *Server) response(req *sip.Request, code int, reason string, body []byte) *sip.Response {
+	res := sip.NewResponseFromRequest(req, code, reason, body)
+	if s.cfg.UserAgent != "" && code > 100 {
 		res.AppendHeader(sip.NewHeader("Server", s.cfg.UserAgent))
 	}
+	return res
+}
+
+// respond sends a response and counts the one that could not be sent.
+func (s *Server) respond(tx *sip.ServerTx, res *sip.Response) error {
 	err := tx.Respond(res)
 	if err != nil && !errors.Is(err, sip.ErrTransactionCanceled) {
 		s.Count("response-not-sent")
@@ -55,7 +62,7 @@ func (s *Server) refuseTagged(req *sip.Request, tx *sip.ServerTx, r *Refusal, to
 	if reason == "" {
 		reason = "Refused"
 	}
-	res := sip.NewResponseFromRequest(req, code, reason, nil)
+	res := s.response(req, code, reason, nil)
 	if to := res.To(); to != nil && toTag != "" {
 		to.Params.Remove("tag")
 		to.Params.Add("tag", toTag)
@@ -85,7 +92,7 @@ func methodNotAllowed() *Refusal { return &Refusal{Code: 405, Reason: "Method No
 // capabilities is the 200 to OPTIONS (RFC 3261 section 11.2). Some clients
 // probe with it and count anything else as a recorder that is down.
 func (s *Server) capabilities(req *sip.Request) *sip.Response {
-	res := sip.NewResponseFromRequest(req, 200, "OK", nil)
+	res := s.response(req, 200, "OK", nil)
 	s.addCapabilities(res)
 	return res
 }

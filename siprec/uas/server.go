@@ -86,6 +86,9 @@ func (s *Server) Serve(ctx context.Context) error {
 	return err
 }
 
+// Close releases the sockets of a server that Serve was never called for.
+func (s *Server) Close() { s.stack.Close() }
+
 // Drain makes the server refuse new calls, and OPTIONS, with 503 and
 // Retry-After. Calls that are up go on. It cannot be undone.
 func (s *Server) Drain() { s.draining.Store(true) }

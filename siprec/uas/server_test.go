@@ -240,6 +240,9 @@ func TestPeersThatAreNotAllowed(t *testing.T) {
 	if _, err := q.conn.Read(make([]byte, 1)); err == nil {
 		t.Error("a stranger's connection was read")
 	}
+	if n := strings.Count(l.logs.String(), "allow-list"); n != 1 {
+		t.Errorf("%d log lines:\n%s", n, l.logs)
+	}
 	d := net.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 5)}}
 	c, err := d.DialContext(t.Context(), "udp", l.addr("udp"))
 	if err != nil {
@@ -368,4 +371,21 @@ func TestLogsHoldNoNumbers(t *testing.T) {
 	if strings.Contains(l.logs.String(), "8825") {
 		t.Errorf("the log holds a number:\n%s", l.logs)
 	}
+}
+
+func TestServerThatIsNeverServed(t *testing.T) {
+	cfg := Config{Accept: (&app{}).Accept, Config: wire.Config{Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"},
+		Peers: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Logger: slog.New(slog.DiscardHandler)}}
+	s, err := NewServer(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Listen = s.Addrs()
+	s.Close()
+	s.Close()
+	again, err := NewServer(cfg)
+	if err != nil {
+		t.Fatalf("the addresses are still taken: %v", err)
+	}
+	again.Close()
 }

@@ -20,7 +20,7 @@ func (s *Stack) filterUDP(p sip.TransportReadProps, data []byte) ([]byte, error)
 		return data, nil
 	}
 	from, ok := p.RemoteAddr.(*net.UDPAddr)
-	if !ok || !s.Allowed(from.AddrPort().Addr()) {
+	if !ok || !s.admit(from.AddrPort().Addr().Unmap()) {
 		s.Count("peer-not-allowed")
 		return nil, nil
 	}
@@ -65,6 +65,7 @@ func (s *Stack) screen(data []byte, onStream bool) (reply []byte, ok bool) {
 		}
 	}
 	s.Count("malformed")
+	s.quiet.Warn("a message that cannot be read was refused", "reason", why)
 	return badRequest(data, why), false
 }
 

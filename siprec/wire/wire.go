@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -38,10 +39,12 @@ type Stack struct {
 
 	cfg     Config
 	log     *slog.Logger
+	quiet   *slog.Logger // for what peers can cause at will
 	parser  *sip.Parser
 	udp     map[string]net.PacketConn // by local address, fixed after New
 	streams []stream
 	closing chan struct{}
+	closed  sync.Once
 	serving sync.WaitGroup
 
 	mu     sync.Mutex
@@ -75,7 +78,8 @@ func New(cfg Config, observe sip.MessageHandler, handle sip.TransactionRequestHa
 		return nil, err
 	}
 	tuneSipgo()
-	s := &Stack{cfg: cfg, log: cfg.Logger, parser: sip.NewParser(), udp: make(map[string]net.PacketConn),
+	quiet := slog.New(transport.Quiet(cfg.Logger.Handler(), 10*time.Second))
+	s := &Stack{cfg: cfg, log: cfg.Logger, quiet: quiet, parser: sip.NewParser(), udp: make(map[string]net.PacketConn),
 		closing: make(chan struct{}), counts: make(map[string]uint64)}
 	for _, a := range addrs {
 		if err := s.bind(a); err != nil {
@@ -83,7 +87,6 @@ func New(cfg Config, observe sip.MessageHandler, handle sip.TransactionRequestHa
 			return nil, fmt.Errorf("sip: listen on %s://%s: %w", a.network, a.hostport, err)
 		}
 	}
-	quiet := slog.New(transport.Quiet(s.log.Handler(), 10*time.Second))
 	s.TP = sip.NewTransportLayer(net.DefaultResolver, s.parser, cfg.TLS,
 		sip.WithTransportLayerLogger(quiet), sip.WithTransportLayerReadFilter(s.filterUDP))
 	// First of the two, so that it sees messages before sipgo gives each its
@@ -110,13 +113,23 @@ func (s *Stack) bind(a listenAddr) error {
 	if err != nil {
 		return err
 	}
-	c := transport.Config{Allow: s.Allowed, Count: s.Count,
+	c := transport.Config{Allow: s.admit, Count: s.Count,
 		Screen: func(msg []byte) ([]byte, bool) { return s.screen(msg, true) }}
 	if a.network == "tls" {
 		c.TLS = s.cfg.TLS
 	}
 	s.streams = append(s.streams, stream{a.network, transport.Wrap(ln, c)})
 	return nil
+}
+
+// admit is Allowed with a word in the log: a forgotten entry in the allow-list
+// is the first thing that goes wrong at a new site.
+func (s *Stack) admit(a netip.Addr) bool {
+	ok := s.Allowed(a)
+	if !ok {
+		s.quiet.Warn("a peer that is not on the allow-list was dropped", "raddr", a.String())
+	}
+	return ok
 }
 
 // Addrs returns the bound addresses, as udp://127.0.0.1:5060.
@@ -161,8 +174,10 @@ func (s *Stack) Start() <-chan error {
 var errListener = errors.New("the listener ended by itself")
 
 // Close ends every transaction, closes every socket, and waits for those who
-// read from them. It is called once.
-func (s *Stack) Close() {
+// read from them. Only the first call does anything.
+func (s *Stack) Close() { s.closed.Do(s.close) }
+
+func (s *Stack) close() {
 	close(s.closing)
 	s.TX.Close()
 	s.closeSockets()

@@ -49,7 +49,7 @@ func FuzzScreen(f *testing.F) {
 	f.Add([]byte(strings.Replace(good, "CSeq: 1", "CSeq: x", 1)), true)
 	f.Add([]byte(strings.ReplaceAll(good, "\r\n", "\n")), false)
 	f.Add([]byte("v: SIP/2.0/UDP h\r\n f: x\r\n"), true)
-	s := &Stack{log: slog.New(slog.DiscardHandler), parser: sip.NewParser(), counts: map[string]uint64{}}
+	s := &Stack{log: slog.New(slog.DiscardHandler), quiet: slog.New(slog.DiscardHandler), parser: sip.NewParser(), counts: map[string]uint64{}}
 	f.Fuzz(func(t *testing.T, in []byte, onStream bool) {
 		reply, ok := s.screen(in, onStream)
 		if len(reply) > 0 {

@@ -28,6 +28,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 )
 
 // ErrDamaged is returned (wrapped) when a database file cannot be read.
@@ -38,7 +40,7 @@ var ErrDamaged = errors.New("database is damaged")
 var ErrFailed = errors.New("database has failed a write")
 
 // ErrBusy is returned (wrapped) when another process has the file open.
-var ErrBusy = bbolt.ErrTimeout
+var ErrBusy = berrors.ErrTimeout
 
 // Tx is a bbolt transaction.
 type Tx = bbolt.Tx
@@ -94,6 +96,7 @@ func Open(path string, o Options) (*DB, error) {
 }
 
 func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
+	var file *os.File
 	err = d.guard(func() error {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout:         time.Second,
@@ -101,6 +104,11 @@ func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
 			InitialMmapSize: mmapSize,
 			FreelistType:    bbolt.FreelistMapType,
 			NoFreelistSync:  d.options.NoRotate, // a journal file is never opened for writing again
+			OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+				f, err = os.OpenFile(name, flag, mode)
+				file = f
+				return f, err
+			},
 		})
 		if err != nil {
 			return err
@@ -116,7 +124,14 @@ func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
 			db.AllocSize = 1 << 20
 		}
 		return db, nil
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, bbolt.ErrTimeout), errors.Is(err, ErrDamaged):
+	case file != nil:
+		// bbolt has closed it, unless it panicked. Then its mapping keeps the
+		// file open, and locked, for the life of the process.
+		_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
+		_ = file.Close()
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, berrors.ErrTimeout), errors.Is(err, ErrDamaged):
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
 	}
 	return nil, fmt.Errorf("open %s: %w: %w", filepath.Base(path), ErrDamaged, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Check walks every bucket and key, calls fn for each value, and then runs
@@ -25,7 +26,7 @@ func (d *DB) Check(fn func(path []string, key, value []byte) error) error {
 	return d.View(func(tx *Tx) error {
 		var all []error
 		for err := range tx.Check() {
-			if len(all) < 10 && !errors.Is(err, bbolt.ErrFreePagesNotLoaded) {
+			if len(all) < 10 && !errors.Is(err, berrors.ErrFreePagesNotLoaded) {
 				all = append(all, err)
 			}
 		}

@@ -360,6 +360,9 @@ func (c *Catalog) Find(text string) (id ID, err error) {
 	return id, err
 }
 
+// PageSize is how many rows are best read at a time: a transaction should be short.
+const PageSize = 128
+
 // Selection says which recordings a Page is taken from; at most one of Line,
 // Number and Live is used, in this order.
 type Selection struct {

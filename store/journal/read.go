@@ -87,16 +87,21 @@ func openEntry(box *seal.Box, s Segment, first uint32, sealed []byte) (frame, er
 	if err != nil {
 		return frame{}, err
 	}
-	f := frame{first: int(first)}
+	packets, err := split(plain)
+	return frame{int(first), packets}, err
+}
+
+// split takes an entry's plain text apart.
+func split(plain []byte) (packets [][]byte, err error) {
 	for len(plain) > 0 {
 		n, k := binary.Uvarint(plain)
 		if k <= 0 || n > uint64(len(plain)-k) {
-			return frame{}, seal.ErrDamaged
+			return nil, seal.ErrDamaged
 		}
-		f.packets = append(f.packets, plain[k:k+int(n):k+int(n)])
+		packets = append(packets, plain[k:k+int(n):k+int(n)])
 		plain = plain[k+int(n):]
 	}
-	return f, nil
+	return packets, nil
 }
 
 // lay puts the frames on one line by packet number.

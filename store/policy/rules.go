@@ -110,7 +110,9 @@ func (r *Rules) Normalise(value string) string { return r.numbering.Normalise(va
 func (r *Rules) Location() *time.Location { return r.loc }
 
 // Decide says whether a call is recorded at a moment. The candidates are the
-// places that may name the line, best first; the first that names one wins.
+// places that may name the line, best first; the first that names one wins. A
+// call of which nothing tells a number is recorded: it may be a listed line's,
+// and what was not recorded cannot be had again.
 func (r *Rules) Decide(candidates []Named, at time.Time) Decision {
 	reason := NoNumber
 	for _, c := range candidates {
@@ -122,7 +124,7 @@ func (r *Rules) Decide(candidates []Named, at time.Time) Decision {
 			reason = NotListed
 		}
 	}
-	return Decision{Reason: reason}
+	return Decision{Reason: reason, Record: reason == NoNumber}
 }
 
 // find looks a candidate up, by number and else by name.

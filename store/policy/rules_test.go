@@ -77,8 +77,8 @@ func TestDecideFindsTheLine(t *testing.T) {
 		{"later candidate", named("sip:anonymous@x", "020 7946 0001", "tel:+442088257050"),
 			Decision{Record: true, Reason: Listed, Line: "Council tax", Source: "c"}},
 		{"first of two lines wins", named("88258825", "88257050"), Decision{Record: true, Reason: Listed, Line: "Grime busters", Source: "a"}},
-		{"nothing", nil, Decision{Reason: NoNumber}},
-		{"no numbers", named("", "sip:anonymous@anonymous.invalid", "sip:10.0.0.5:5060", "Alice"), Decision{Reason: NoNumber}},
+		{"nothing", nil, Decision{Reason: NoNumber, Record: true}},
+		{"no numbers", named("", "sip:anonymous@anonymous.invalid", "sip:10.0.0.5:5060", "Alice"), Decision{Reason: NoNumber, Record: true}},
 		{"a number among none", named("anonymous", "999"), Decision{Reason: NotListed}},
 	} {
 		if got := r.Decide(tt.candidates, at); got != tt.want {
@@ -108,7 +108,7 @@ func TestDecideFindsTheQueue(t *testing.T) {
 			Decision{Record: true, Reason: Listed, Line: "Housing demand", Queue: "Acquisitions", Source: "a"}},
 		{"configured name finds the line", named("sip:taf%20desk@acd"),
 			Decision{Record: true, Reason: Listed, Line: "Housing demand", Queue: "Temporary accommodation finance", Source: "a"}},
-		{"plain name alone does not", named("Acquisitions"), Decision{Reason: NoNumber}},
+		{"plain name alone does not", named("Acquisitions"), Decision{Reason: NoNumber, Record: true}},
 		{"queue of another line is not this call's", named("88257050", "88258899", "acquisitions"),
 			Decision{Record: true, Reason: Listed, Line: "Council tax", Source: "a"}},
 	} {

@@ -149,6 +149,9 @@ func (a *App) openSIP(cfg *config.Config) (err error) {
 		Listen: listen, Peers: cfg.SIP.Peers, TLS: a.tls, UserAgent: "siprecd/" + a.version,
 		Ready: a.rec.Admit, Logger: a.log, Handler: a.rec,
 	})
+	if err == nil {
+		a.onStop(func() error { a.sip.Close(); return nil })
+	}
 	return err
 }
 

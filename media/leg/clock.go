@@ -1,0 +1,149 @@
+package leg
+
+// SampleRate is that of all audio known here before it is brought to the
+// call's rate, and of its RTP clock: G.711.
+const SampleRate = 8000
+
+// ms is a thousandth of a second in samples.
+const ms = SampleRate / 1000
+
+// What the clock makes of a packet's distance from where it was expected.
+const (
+	aheadLimit  = 60 * ms  // earlier than this cannot be: the anchor is wrong
+	lagLimit    = 400 * ms // later than this: a pause without time stamps, or a stalled network
+	quickLimit  = 100 * ms // a delay that no packet of quickWindow undercuts is not jitter
+	quickWindow = 500 * ms
+	quickCount  = 6
+	deadBand    = 15 * ms // drift smaller than this is left alone
+	slowSeconds = 8       // window of the drift filter
+	slowSettle  = 4 * SampleRate
+	slowCount   = 20
+)
+
+// clock maps a stream's RTP time stamps to the call's timeline.
+//
+//	RTP time stamp ──anchor──► media position ──offset──► timeline position
+//
+// An anchor holds for an epoch: from one break in the time stamps to the next.
+// The offset is what drift correction has inserted (positive) or dropped so
+// far; it changes by single samples as audio is played.
+type clock struct {
+	refTS uint32 // the newest packet's time stamp
+	refAt int64  // and its media position
+	seq   uint16 // its sequence number
+
+	epoch        uint32
+	epochSeq     uint16 // first packet of the epoch
+	epochAt      int64
+	epochArrival int64
+
+	offset int64
+	slew   int64 // what the offset still has to change
+
+	quick window
+	slow  [slowSeconds]window
+}
+
+// window keeps the least delay (arrival minus media position) of its packets.
+type window struct {
+	start int64 // arrival of the first; for slow windows the second it stands for
+	least int64
+	n     int
+}
+
+func (w *window) add(v int64) {
+	if w.n == 0 || v < w.least {
+		w.least = v
+	}
+	w.n++
+}
+
+// place is the media position of a time stamp under the present anchor.
+func (c *clock) place(ts uint32) int64 { return c.refAt + int64(int32(ts-c.refTS)) }
+
+// late is how long after its place on the timeline a packet arrived.
+func (c *clock) late(e *entry) int64 { return e.arrival - e.at - c.offset }
+
+// follow makes a packet the newest of its epoch.
+func (c *clock) follow(e *entry) {
+	c.refTS, c.refAt, c.seq = e.ts, e.at, e.seq
+}
+
+// anchor begins an epoch: the packet's audio starts at the given media
+// position.
+func (c *clock) anchor(e *entry, at int64) {
+	e.at = at
+	c.follow(e)
+	c.epoch++
+	c.epochSeq, c.epochAt, c.epochArrival = e.seq, at, e.arrival
+	c.slew = 0
+	c.quick = window{}
+	c.slow = [slowSeconds]window{}
+}
+
+// anchorAtArrival begins an epoch with a packet that is heard when it arrived.
+func (c *clock) anchorAtArrival(e *entry) { c.anchor(e, e.arrival-c.offset) }
+
+// observe learns from a packet that came in order. If the whole of the last
+// half second was too late for jitter, the packet begins a new epoch.
+func (c *clock) observe(e *entry) {
+	raw := e.arrival - e.at
+	if c.quick.n == 0 {
+		c.quick.start = e.arrival
+	}
+	c.quick.add(raw)
+	if e.arrival-c.quick.start >= quickWindow {
+		if by := c.quick.least - c.offset; c.quick.n >= quickCount && by > quickLimit {
+			c.anchor(e, e.at+by)
+			return
+		}
+		c.quick = window{}
+	}
+	sec := e.arrival / SampleRate
+	w := &c.slow[uint64(sec)%slowSeconds]
+	if w.n == 0 || w.start != sec {
+		c.judge(e.arrival)
+		*w = window{start: sec}
+	}
+	w.add(raw)
+}
+
+// judge looks for drift, once a second: the least delay of the last seconds
+// does not know jitter, so what is left of it is the sender's clock.
+func (c *clock) judge(now int64) {
+	if now-c.epochArrival < slowSettle {
+		return
+	}
+	var all window
+	for _, w := range c.slow {
+		if w.n > 0 && w.start > now/SampleRate-slowSeconds {
+			if all.n == 0 || w.least < all.least {
+				all.least = w.least
+			}
+			all.n += w.n
+		}
+	}
+	if all.n < slowCount {
+		return
+	}
+	wrong := all.least - c.offset
+	if c.slew != 0 || wrong > deadBand || wrong < -deadBand {
+		c.slew = wrong
+	}
+}
+
+// step says how many samples to insert (1) or drop (-1) in the next stretch of
+// audio, and counts it as done.
+func (c *clock) step() int {
+	switch {
+	case c.slew > 0:
+		c.slew--
+		c.offset++
+		return 1
+	case c.slew < 0:
+		c.slew++
+		c.offset--
+		return -1
+	}
+	return 0
+}

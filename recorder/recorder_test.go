@@ -1,0 +1,151 @@
+package recorder_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"siprecd/recorder"
+	"siprecd/siprec/siprectest"
+	"siprecd/siprec/siprectest/audio"
+	"siprecd/store"
+)
+
+// call places one call and waits for its end.
+func (r *rig) call(o siprectest.Options) siprectest.CallReport {
+	r.t.Helper()
+	if o.Target == "" {
+		o.Target = r.udp
+	}
+	if o.Legs == nil {
+		o.Legs = []siprectest.Leg{{Audio: audio.Tone(440, -15)}, {Audio: audio.Tone(1000, -15)}}
+	}
+	if o.Duration == 0 {
+		o.Duration = time.Second
+	}
+	rep, err := siprectest.Run(r.t.Context(), o)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return rep.Calls[0]
+}
+
+// kinds are a history's events, without the time.
+func kinds(d store.Details) []string {
+	var out []string
+	for _, e := range d.History {
+		out = append(out, e.Kind)
+	}
+	return out
+}
+
+func TestOurSideIsRightWhoeverCalls(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	for _, c := range []struct {
+		name, from, to, direction string
+		left, right               float64 // Hz; the caller sends 440
+	}{
+		{"inbound", "02079460123", "02088257050", "inbound", 440, 1000},
+		{"outbound", "+442088257050", "02079460123", "outbound", 1000, 440},
+	} {
+		r.call(siprectest.Options{From: c.from, To: c.to})
+		row := r.finished(1 + slices.Index([]string{"inbound", "outbound"}, c.name))[0]
+		if row.Line != "Council tax" || row.Direction != c.direction {
+			t.Errorf("%s: listed as %q, %q", c.name, row.Line, row.Direction)
+		}
+		a := r.heard(row.ID)
+		for ch, hz := range []float64{c.left, c.right} {
+			pcm := a.Channels[ch]
+			if l := level(pcm[len(pcm)/4:len(pcm)*3/4], hz); l < -20 {
+				t.Errorf("%s: channel %d has its %.0f Hz at %.1f dBFS", c.name, ch, hz, l)
+			}
+		}
+		d := r.details(row.ID)
+		if len(d.Parties) != 2 || d.Parties[0].Channel == d.Parties[1].Channel || d.Parties[0].Source != "metadata" {
+			t.Errorf("%s: parties %+v", c.name, d.Parties)
+		}
+	}
+}
+
+func TestHoldIsAMarkedGap(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	rep := r.call(siprectest.Options{Duration: 4 * time.Second, Script: []siprectest.Step{
+		{At: time.Second, Do: siprectest.Hold}, {At: 3 * time.Second, Do: siprectest.Resume},
+	}})
+	if !rep.OK() {
+		t.Fatalf("the call went wrong: %s", rep)
+	}
+	row := r.finished(1)[0]
+	if row.Duration < 3.9 || row.Duration > 4.2 {
+		t.Errorf("%.2f s recorded of 4 s: the hold must stay in the recording", row.Duration)
+	}
+	if k := kinds(r.details(row.ID)); !slices.Contains(k, "hold") || !slices.Contains(k, "resume") {
+		t.Errorf("history %v tells no hold", k)
+	}
+	if !strings.Contains(string(r.sealed(row.ID).ManifestBytes), `"hold"`) {
+		t.Error("the manifest has no gap for the hold")
+	}
+	pcm := r.heard(row.ID).Channels[0]
+	if l := level(pcm[48000*3/2:48000*5/2], 440); l > -60 {
+		t.Errorf("during the hold the caller is at %.1f dBFS", l)
+	}
+	if l := level(pcm[48000*33/10:48000*38/10], 440); l < -20 {
+		t.Errorf("after the hold the caller is at %.1f dBFS", l)
+	}
+}
+
+func TestDrainingRefusesNewCallsAndKeepsLiveOnes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	done := make(chan siprectest.CallReport, 1)
+	go func() { done <- r.call(siprectest.Options{Duration: 2 * time.Second}) }()
+	await(t, "a live call", func() bool { return len(r.rec.Status().Calls) == 1 })
+	r.rec.Drain()
+	if rep := r.call(siprectest.Options{}); rep.Code != 503 {
+		t.Errorf("a new call was answered %d, want 503", rep.Code)
+	}
+	if rep := <-done; !rep.OK() {
+		t.Errorf("the live call went wrong: %s", rep)
+	}
+	if row := r.finished(1)[0]; row.Duration < 1.9 {
+		t.Errorf("the live call has %.2f s", row.Duration)
+	}
+	st := r.rec.Status()
+	if st.OK || !strings.Contains(st.Sentence, "refused") {
+		t.Errorf("the status says %q", st.Sentence)
+	}
+}
+
+func TestDiskReserveRefusesNewCalls(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *recorder.Config) { c.Reserve = 1 << 62 })
+	if rep := r.call(siprectest.Options{}); rep.Code != 503 {
+		t.Errorf("answered %d, want 503", rep.Code)
+	}
+	if rows := r.rows(); len(rows) != 0 {
+		t.Errorf("a refused call is listed: %+v", rows)
+	}
+}
+
+func TestStatusTellsALegWithoutMedia(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = siprectest.Run(ctx, siprectest.Options{Target: r.udp, Duration: time.Minute,
+			Legs: []siprectest.Leg{{Audio: audio.Tone(440, -15)}, {Audio: audio.Tone(1000, -15), Start: time.Hour}}})
+	}()
+	await(t, "the status to tell of the missing leg", func() bool {
+		st := r.rec.Status()
+		return !st.OK && strings.Contains(st.Sentence, "No media on the right channel of a call on Council tax")
+	})
+	cancel()
+	<-done
+}

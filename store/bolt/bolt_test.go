@@ -1,0 +1,166 @@
+package bolt
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+func options() Options {
+	return Options{Buckets: []string{"b"}, Logger: slog.New(slog.DiscardHandler)}
+}
+
+func put(d *DB, key, value string) error {
+	return d.Update(func(tx *Tx) error { return tx.Bucket([]byte("b")).Put([]byte(key), []byte(value)) })
+}
+
+func get(t *testing.T, d *DB, key string) (value string) {
+	t.Helper()
+	err := d.View(func(tx *Tx) error {
+		value = string(tx.Bucket([]byte("b")).Get([]byte(key)))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+func open(t *testing.T, path string, o Options) *DB {
+	t.Helper()
+	d, err := Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// TestGroup lets many write at once, one of them badly: only that one fails.
+func TestGroup(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	d := open(t, path, options())
+	bad := errors.New("bad")
+	var work sync.WaitGroup
+	for i := range 100 {
+		work.Go(func() {
+			var err error
+			if i == 50 {
+				if err = d.Update(func(tx *Tx) error { return bad }); !errors.Is(err, bad) {
+					t.Errorf("bad one: %v", err)
+				}
+				return
+			}
+			if err = put(d, fmt.Sprint(i), "v"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = open(t, path, Options{ReadOnly: true, Logger: options().Logger})
+	for i := range 100 {
+		if got := get(t, d, fmt.Sprint(i)); (got == "v") == (i == 50) {
+			t.Errorf("key %d: %q", i, got)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := filepath.Glob(filepath.Dir(path) + "/*"); len(left) != 1 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestCompact checks that a deleted value is gone from the file after Compact,
+// and not before: else the test could not fail.
+func TestCompact(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	d := open(t, path, options())
+	if err := errors.Join(put(d, "keep", "kept"), put(d, "gone", "a deleted secret")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Update(func(tx *Tx) error { return tx.Bucket([]byte("b")).Delete([]byte("gone")) }); err != nil {
+		t.Fatal(err)
+	}
+	has := func() bool {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Contains(data, []byte("a deleted secret"))
+	}
+	if !has() {
+		t.Error("the deleted value is gone before compacting: this test shows nothing")
+	}
+	if err := d.Compact(); err != nil {
+		t.Fatal(err)
+	}
+	if has() {
+		t.Error("the deleted value is still in the file")
+	}
+	if err := put(d, "more", "written after"); err != nil {
+		t.Fatal(err)
+	}
+	if get(t, d, "keep") != "kept" || get(t, d, "more") != "written after" {
+		t.Error("values lost")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDamaged opens files that are no databases, or no longer.
+func TestDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	d := open(t, path, options())
+	for i := range 60 {
+		if err := put(d, fmt.Sprintf("key %04d", i), "0123456789"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{
+		"zeroes":  make([]byte, len(good)),
+		"short":   good[:100],
+		"cut":     good[:3*4096],
+		"foreign": bytes.Repeat([]byte("not a database. "), 4096),
+	} {
+		if err := os.WriteFile(path, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if d, err := Open(path, options()); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", name, err)
+			if err == nil {
+				_ = d.Close()
+			}
+		}
+	}
+	mangled := bytes.Clone(good) // pages overwritten, meta pages whole
+	for i := 2 * 4096; i < len(mangled); i++ {
+		mangled[i] ^= 0xa5
+	}
+	if err := os.WriteFile(path, mangled, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err = Open(path, Options{ReadOnly: true, Logger: options().Logger})
+	if err == nil {
+		err = d.Check(func([]string, []byte, []byte) error { return nil })
+		_ = d.Close()
+	}
+	if !errors.Is(err, ErrDamaged) {
+		t.Errorf("mangled pages: %v", err)
+	}
+}
