@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -228,6 +229,9 @@ func live(b *testing.B, calls, seconds int) {
 	before := cpu()
 	mark(time.Duration(seconds) * time.Second)
 	used := cpu() - before
+	runtime.GC()
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
 	go io.Copy(io.Discard, out)
 	if err := sender.Wait(); err != nil {
 		b.Fatal(err)
@@ -247,6 +251,7 @@ func live(b *testing.B, calls, seconds int) {
 	b.ReportMetric(float64(lost), "lost")
 	b.ReportMetric(float64(late), "late")
 	b.ReportMetric(float64(packets)/float64(calls), "packets/call")
+	b.ReportMetric(float64(mem.HeapAlloc)/1000/float64(calls), "kB/call")
 	b.ReportMetric(0, "ns/op")
 }
 

@@ -10,7 +10,7 @@ import (
 
 // Limits of a call's work.
 const (
-	defaultBitrate = 32000
+	defaultBitrate = 36000
 	maxRate        = 48000
 	maxCatchUp     = 4 // batches encoded in one sweep when a worker was held up
 )

@@ -78,7 +78,7 @@ type CallConfig struct {
 	Start      time.Time // instant of the timeline's sample 0
 	Layout     Layout
 	Rate       int // encoder rate in Hz: 8000, 16000 or 48000
-	Bitrate    int // bit/s; 0: 32000. In stereo a silent side stays entirely silent from 34000 on (38000 below complexity 5)
+	Bitrate    int // bit/s; 0: 36000. In stereo a silent side stays entirely silent from 34000 on (38000 below complexity 5)
 	Complexity int // 0 to 10
 	Sink       Sink
 }

@@ -38,16 +38,16 @@ func (r *Recorder) Ready() []Check {
 		draining = errors.New("the recorder is stopping and takes no new calls")
 	}
 	if h.JournalAge > maxJournalAge {
-		journal = fmt.Errorf("audio of the last %.0f s is not on disk yet", h.JournalAge.Seconds())
+		journal = fmt.Errorf("audio has been waiting for the disk for more than %.0f s", maxJournalAge.Seconds())
 	}
 	if h.DiskError == nil && h.DiskFree < r.cfg.Reserve {
-		disk = fmt.Errorf("%d MiB free, below the reserve of %d MiB", h.DiskFree>>20, r.cfg.Reserve>>20)
+		disk = fmt.Errorf("less than the reserve of %d MiB is free", r.cfg.Reserve>>20)
 	}
 	if h.DiskError != nil {
 		disk = h.DiskError
 	}
 	if load.PortsTotal-load.PortsUsed < minFreePorts {
-		ports = fmt.Errorf("%d of %d media ports in use", load.PortsUsed, load.PortsTotal)
+		ports = fmt.Errorf("fewer than %d of %d media ports are free", minFreePorts, load.PortsTotal)
 	}
 	now := time.Now().UTC()
 	return []Check{

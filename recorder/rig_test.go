@@ -78,7 +78,7 @@ func newRig(t *testing.T, change func(*recorder.Config)) *rig {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	cfg := recorder.Config{
 		Rules: rules, Store: r.store, Media: engine, Address: netip.MustParseAddr("127.0.0.1"),
-		Layout: media.Stereo, Bitrate: 32000, Complexity: 5, Version: "test", Log: log,
+		Layout: media.Stereo, Bitrate: 36000, Complexity: 5, Version: "test", Log: log,
 	}
 	if change != nil {
 		change(&cfg)

@@ -15,11 +15,17 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"siprecd/store/disk"
 )
 
 // When set, the test binary is the recorder that gets killed.
 const childEnv = "SIPRECD_STORE_CRASH_DIR"
+
+// How many calls the child holds; also taken from the environment by hand, for
+// a longer run: SIPRECD_STORE_CRASH_CALLS=200 go test -run Kill ./store/
+const callsEnv = "SIPRECD_STORE_CRASH_CALLS"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
@@ -29,7 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // numbered is packet n: it can be told apart from every other one.
@@ -43,7 +49,8 @@ func numbered(n int) []byte {
 // crashChild records calls without end and says what is durable: after each
 // flush one line with id and packet count for every call.
 func crashChild(dir string) error {
-	const calls = 8
+	calls := 8
+	fmt.Sscan(os.Getenv(callsEnv), &calls)
 	s, err := Open(context.Background(), Options{Dir: dir, Segment: time.Second, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
@@ -63,6 +70,9 @@ func crashChild(dir string) error {
 			for range 5 { // five times real time
 				recs[i].WritePackets([][]byte{numbered(sent[i])})
 				sent[i]++
+			}
+			if i == 0 {
+				fmt.Printf("sent %s %d\n", recs[i].ID(), sent[i])
 			}
 			if n%97 == 90+i%7 {
 				if err := recs[i].Finish(context.Background(), Closing{Ended: time.Now(), Samples: int64(sent[i])*960 - 312, Cause: "bye"}); err != nil {
@@ -96,17 +106,24 @@ func TestKill(t *testing.T) {
 	h := newHouse(t)
 	total := 0
 	for round := range rounds {
-		acked, finished := killOne(t, h.dir, time.Duration(300+rand.IntN(1500))*time.Millisecond)
+		k := killOne(t, h.dir, time.Duration(300+rand.IntN(1500))*time.Millisecond)
 		start := time.Now()
 		s := h.open(t)
 		took := time.Since(start)
 		total += s.Recovered()
-		t.Logf("round %d: %d recordings, %d recovered in %v", round, len(acked), s.Recovered(), took)
+		t.Logf("round %d: %d recordings, %d recovered in %v", round, len(k.acked), s.Recovered(), took)
 		if took > 3*time.Second {
 			t.Errorf("ready after %v", took)
 		}
-		for id, n := range acked {
-			checkKilled(t, s, h, id, n, finished[id])
+		for id, n := range k.acked {
+			have := checkKilled(t, s, h, id, n, k.finished[id])
+			if sent := k.sent[id]; sent > 0 {
+				lost := time.Duration(sent-have) * 4 * time.Millisecond // five times real time
+				t.Logf("round %d: the newest call lost %v", round, lost)
+				if lost > time.Second {
+					t.Errorf("lost %v", lost)
+				}
+			}
 		}
 		for row, err := range s.List(t.Context(), Query{State: Live}) {
 			t.Errorf("left live: %v %v", row.ID, err)
@@ -119,7 +136,13 @@ func TestKill(t *testing.T) {
 	}
 }
 
-func killOne(t *testing.T, dir string, after time.Duration) (acked map[string]int, finished map[string]bool) {
+// killed is what the child said of each call before it died.
+type killed struct {
+	acked, sent map[string]int
+	finished    map[string]bool
+}
+
+func killOne(t *testing.T, dir string, after time.Duration) killed {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childEnv+"="+dir)
@@ -134,7 +157,7 @@ func killOne(t *testing.T, dir string, after time.Duration) (acked map[string]in
 	}
 	kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
-	acked, finished = map[string]int{}, map[string]bool{}
+	k := killed{map[string]int{}, map[string]int{}, map[string]bool{}}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
@@ -148,17 +171,21 @@ func killOne(t *testing.T, dir string, after time.Duration) (acked map[string]in
 		if f[0] != "begun" && len(f) < 3 {
 			continue
 		}
-		acked[f[1]] = max(acked[f[1]], n)
-		finished[f[1]] = finished[f[1]] || f[0] == "finished"
+		if f[0] == "sent" {
+			k.sent = map[string]int{f[1]: n} // only the newest counts: it may have been cut
+			continue
+		}
+		k.acked[f[1]] = max(k.acked[f[1]], n)
+		k.finished[f[1]] = k.finished[f[1]] || f[0] == "finished"
 	}
 	_ = cmd.Wait()
 	if stderr.Len() > 0 {
 		t.Fatalf("the child failed by itself: %s", stderr.Bytes())
 	}
-	return acked, finished
+	return k
 }
 
-func checkKilled(t *testing.T, s *Store, h house, id string, acked int, finished bool) {
+func checkKilled(t *testing.T, s *Store, h house, id string, acked int, finished bool) (packets int) {
 	t.Helper()
 	row, err := s.Get(id)
 	if err != nil {
@@ -176,6 +203,7 @@ func checkKilled(t *testing.T, s *Store, h house, id string, acked int, finished
 			t.Fatalf("%s: packet %d is another one", id, n)
 		}
 	}
+	return len(have)
 }
 
 // TestInterrupted closes the store with a call live: the next Open finishes it

@@ -69,6 +69,18 @@ func (row *Row) count(segments []ManifestSegment) {
 	}
 }
 
+// makeFolder makes the recording's folder when it is first needed.
+func (r *Recording) makeFolder() (disk.Folder, error) {
+	if r.folder.Root != nil {
+		return r.folder, nil
+	}
+	f, err := r.store.tree.Make(disk.FolderOf(r.id))
+	if err == nil {
+		r.folder = f
+	}
+	return f, err
+}
+
 // sealSegment writes segment seq, which ends before packet end, and adds it to
 // the state. total is the call's length in samples, to trim the last segment's
 // end; negative: not trimmed. The folder is not synced yet.
@@ -92,7 +104,7 @@ func (r *Recording) sealSegment(seq, end int, total int64) error {
 	if err != nil {
 		return fmt.Errorf("encode segment: %w", err)
 	}
-	f, err := disk.MakeFolder(r.store.root, disk.FolderOf(r.id))
+	f, err := r.makeFolder()
 	if err != nil {
 		return err
 	}
@@ -240,7 +252,7 @@ func (r *Recording) manifest(c Closing) Manifest {
 
 // writeManifest writes the details and the manifest with its signature.
 func (r *Recording) writeManifest(m *Manifest, d Details) error {
-	f, err := disk.MakeFolder(r.store.root, disk.FolderOf(r.id))
+	f, err := r.makeFolder()
 	if err != nil {
 		return err
 	}

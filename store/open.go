@@ -64,7 +64,8 @@ type Store struct {
 	options    Options
 	log        *slog.Logger
 	root       *os.Root
-	lock       *os.File // nil when ReadOnly
+	lock       *os.File   // nil when ReadOnly
+	tree       *disk.Tree // nil when ReadOnly
 	host       *seal.Host
 	signer     *seal.Signer
 	recipients *seal.Recipients
@@ -165,8 +166,9 @@ func (s *Store) openWriting(ctx context.Context) error {
 	if err := check.RemoveStamp(s.root); err != nil {
 		return err
 	}
+	s.tree = disk.NewTree(s.root)
 	for _, dir := range []string{"journal", "recordings"} {
-		if _, err := disk.MakeFolder(s.root, dir); err != nil {
+		if _, err := s.tree.Make(dir); err != nil {
 			return err
 		}
 	}
@@ -174,7 +176,7 @@ func (s *Store) openWriting(ctx context.Context) error {
 		return err
 	}
 	s.shelf = liveShelf{s.catalog, s}
-	s.pool = work.New(4, s.log)
+	s.pool = work.New(8, s.log)
 	s.journal, err = journal.Open(journal.Options{
 		Dir:    filepath.Join(s.options.Dir, "journal"),
 		Host:   s.host,

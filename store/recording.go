@@ -50,8 +50,9 @@ type Recording struct {
 
 	stream *journal.Stream // nil for one found after a crash
 
-	sealing sync.Mutex // one segment or the finish at a time; guards state
+	sealing sync.Mutex // one segment or the finish at a time; guards what follows
 	state   state
+	folder  disk.Folder // zero until it is made
 
 	mu      sync.Mutex // guards what follows
 	row     Row
@@ -65,12 +66,15 @@ type Recording struct {
 
 // Begin makes a recording durable: its keybox in keys.db and its sealed row
 // and details in catalog.db are synced when it returns nil. On an error there
-// is no recording.
+// is no recording. It refuses while the journal cannot be written.
 func (s *Store) Begin(ctx context.Context, a Admission) (*Recording, error) {
 	if s.options.ReadOnly {
 		return nil, fmt.Errorf("begin recording: %w", ErrReadOnly)
 	}
 	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("begin recording: %w", err)
+	}
+	if err := s.journal.Err(); err != nil { // those who are live need the memory
 		return nil, fmt.Errorf("begin recording: %w", err)
 	}
 	if a.Channels != 1 && a.Channels != 2 {
@@ -114,7 +118,7 @@ func (s *Store) newRecording(a Admission, keybox []byte, recipient string) *Reco
 			Recipient: recipient,
 			Keybox:    disk.Hash(keybox),
 			Channels:  a.Channels, Rate: a.Rate, Bitrate: a.Bitrate, PreSkip: a.PreSkip,
-			Per:      max(1, int(s.options.Segment/(20*time.Millisecond))),
+			Per:      max(journal.PreRoll, int(s.options.Segment/(20*time.Millisecond))),
 			Decision: a.Decision,
 		},
 		row: Row{

@@ -238,6 +238,9 @@ func TestFailedJournal(t *testing.T) {
 		t.Error("flush to a full disk says it is durable")
 	}
 	cancel()
+	if _, err := s.Begin(t.Context(), admission()); err == nil {
+		t.Error("a new call is admitted while the journal fails")
+	}
 	if health := s.Health(); health.LastError == nil || health.PendingBytes == 0 || health.JournalAge == 0 {
 		t.Errorf("health %+v", health)
 	}

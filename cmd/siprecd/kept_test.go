@@ -84,7 +84,7 @@ const preSkip = 312
 // packet holds its number.
 func (s *shelf) record(kept *store.Store, line string, n int) string {
 	s.t.Helper()
-	d := store.Details{Caller: "+442079460123", Called: "+442088257050", Agent: "a\x1b[2Jgent", Numbers: []string{"+442079460123"}}
+	d := store.Details{Caller: "sip:+442079460123@sbc.example;user=phone", Called: "+442088257050", Agent: "a\x1b[2Jgent", Numbers: []string{"+442079460123"}}
 	r, err := kept.Begin(s.t.Context(), store.Admission{
 		Line: line, Started: time.Now(), Channels: 2, Rate: 8000, PreSkip: preSkip, Details: d,
 	})
@@ -203,6 +203,9 @@ func TestListTable(t *testing.T) {
 	if code, stdout, stderr := s.on("list"); code != 0 || stdout != "" || stderr != "no recordings\n" {
 		t.Errorf("empty: %d %q %q", code, stdout, stderr)
 	}
+	if code, _, stderr := s.on("verify"); code != 0 || !strings.Contains(stderr, "nothing has been recorded") {
+		t.Errorf("empty: %d %q", code, stderr)
+	}
 	kept := s.open()
 	id := s.record(kept, "council tax", 60)
 	s.close(kept)
@@ -211,7 +214,7 @@ func TestListTable(t *testing.T) {
 	if code != 0 || len(lines) != 2 {
 		t.Fatalf("exit %d: %q", code, stdout)
 	}
-	for _, want := range []string{id, "council tax", "finished", "0:01", "+442079460123", "a\uFFFD[2Jgent"} {
+	for _, want := range []string{id, "council tax", "finished", "0:01", " +442079460123 ", "a\uFFFD[2Jgent"} {
 		if !strings.Contains(lines[1], want) {
 			t.Errorf("%q lacks %q", lines[1], want)
 		}

@@ -163,7 +163,7 @@ func tableRow(w io.Writer, r store.Row) {
 	}
 	cells := []string{
 		r.Started.UTC().Format(time.DateTime), tell.Length(r.Duration), string(r.State), line,
-		r.Caller, r.Called, r.Agent, r.ID, strings.Join(notes, ", "),
+		user(r.Caller), user(r.Called), user(r.Agent), r.ID, strings.Join(notes, ", "),
 	}
 	for i, c := range cells {
 		cells[i] = cmp.Or(web.Plain(c), "-")
@@ -172,4 +172,16 @@ func tableRow(w io.Writer, r store.Row) {
 		cells[len(cells)-1] = ""
 	}
 	fmt.Fprintln(w, strings.Join(cells, "\t"))
+}
+
+// user is the part of an address that people read: 02079460123 of
+// sip:02079460123@example.org.
+func user(address string) string {
+	for _, scheme := range []string{"sip:", "sips:", "tel:"} {
+		if rest, ok := strings.CutPrefix(address, scheme); ok {
+			name, _, _ := strings.Cut(rest, "@")
+			return name
+		}
+	}
+	return address
 }

@@ -34,6 +34,10 @@ func (c *verifyCmd) Run(e *env) error {
 		return err
 	}
 	only, kept, err := c.scope(e)
+	if errors.Is(err, errNothing) {
+		fmt.Fprintf(e.stderr, "%s: %v\n", cfg.Store.Dir, err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ func (c *verifyCmd) Run(e *env) error {
 func (c *verifyCmd) scope(e *env) (only, words string, err error) {
 	s, _, err := kept(e)
 	if err != nil {
-		if c.ID == "" {
+		if c.ID == "" && !errors.Is(err, errNothing) {
 			return "", "nothing could be listed", nil
 		}
 		return "", "", err

@@ -10,7 +10,6 @@ const ms = SampleRate / 1000
 // What the clock makes of a packet's distance from where it was expected.
 const (
 	aheadLimit  = 60 * ms  // earlier than this cannot be: the anchor is wrong
-	lagLimit    = 400 * ms // later than this: a pause without time stamps, or a stalled network
 	quickLimit  = 100 * ms // a delay that no packet of quickWindow undercuts is not jitter
 	quickWindow = 500 * ms
 	quickCount  = 6
@@ -36,6 +35,7 @@ type clock struct {
 	epochSeq     uint16 // first packet of the epoch
 	epochAt      int64
 	epochArrival int64
+	bias         int64 // how far its packets are ahead by nature (negative): see anchor
 
 	offset int64
 	slew   int64 // what the offset still has to change
@@ -70,13 +70,15 @@ func (c *clock) follow(e *entry) {
 }
 
 // anchor begins an epoch: the packet's audio starts at the given media
-// position.
+// position. A sender that works in blocks lets packets go before their time;
+// where the epoch cannot be moved early enough for that, because what is there
+// has been played or the call had not begun, they stay ahead by the bias.
 func (c *clock) anchor(e *entry, at int64) {
 	e.at = at
 	c.follow(e)
 	c.epoch++
 	c.epochSeq, c.epochAt, c.epochArrival = e.seq, at, e.arrival
-	c.slew = 0
+	c.slew, c.bias = 0, 0
 	c.quick = window{}
 	c.slow = [slowSeconds]window{}
 }
@@ -126,7 +128,7 @@ func (c *clock) judge(now int64) {
 	if all.n < slowCount {
 		return
 	}
-	wrong := all.least - c.offset
+	wrong := all.least - c.offset - c.bias
 	if c.slew != 0 || wrong > deadBand || wrong < -deadBand {
 		c.slew = wrong
 	}

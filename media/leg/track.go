@@ -287,10 +287,10 @@ func (t *Track) accept(e *entry) {
 		return
 	case late < 0 && t.provisional(e) && late > -t.depth:
 		t.release()
-		t.pull(late)
+		c.bias = min(c.bias, late-t.pull(late))
 		e.at = c.place(e.ts)
 		c.follow(e)
-	case late < -aheadLimit:
+	case late-c.bias < -aheadLimit:
 		t.release()
 		c.anchorAtArrival(e)
 	default:
@@ -301,11 +301,11 @@ func (t *Track) accept(e *entry) {
 	t.insert(e)
 }
 
-// unclear says whether a packet is so late that the sender may have paused
-// without counting: later than any jitter, or, once there was a break as long
-// as half of that, so late that its place is about to be encoded.
+// unclear says whether a packet is so late that it may be the sender who has
+// paused without counting: its place is encoded already, or about to be after a
+// break as long as half of its lateness.
 func (t *Track) unclear(late int64) bool {
-	if late > lagLimit {
+	if late > t.depth {
 		return true
 	}
 	return late > t.depth*3/4 && (len(t.lagging) > 0 || t.flow.gap > late/2)
@@ -313,7 +313,8 @@ func (t *Track) unclear(late int64) bool {
 
 // straggler places a packet that others have overtaken.
 func (t *Track) straggler(e *entry) {
-	if int16(e.seq-t.clock.epochSeq) < 0 { // its anchor is gone
+	before := t.clock.epochAt - e.at
+	if int16(e.seq-t.clock.epochSeq) < 0 && (before <= 0 || before > t.depth) { // its anchor is gone
 		t.refuse(e)
 		return
 	}
@@ -323,21 +324,21 @@ func (t *Track) straggler(e *entry) {
 	}
 }
 
-// provisional says that nothing of the epoch has been played and it is young:
-// its first packet may itself have been delayed, and an earlier one by the
-// clock is better evidence.
+// provisional says that the epoch is young: its first packet may itself have
+// been delayed, and an earlier one by the clock is better evidence.
 func (t *Track) provisional(e *entry) bool {
-	c := &t.clock
-	return e.arrival-c.epochArrival <= t.depth && c.epochAt > t.player.media(c)
+	return e.arrival-t.clock.epochArrival <= t.depth
 }
 
-// pull moves the epoch earlier (by is negative), but not into what is played.
-func (t *Track) pull(by int64) {
+// pull moves the epoch earlier (by is negative), but not into what is played,
+// and says by how much.
+func (t *Track) pull(by int64) int64 {
 	c := &t.clock
-	by = max(by, t.player.media(c)-c.epochAt)
+	by = min(max(by, t.player.media(c)-c.epochAt), 0)
 	c.refAt += by
 	c.epochAt += by
 	t.queue.move(c.epoch, by)
+	return by
 }
 
 // release gives the late packets held back to their old places: they were

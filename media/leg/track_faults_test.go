@@ -396,3 +396,84 @@ func TestUpdateMovesTheSource(t *testing.T) {
 		t.Errorf("counts: %+v", s)
 	}
 }
+
+// The packet that a stream begins with may itself be late, or be overtaken:
+// those around it say where it belongs.
+func TestLateBeginning(t *testing.T) {
+	for _, delay := range []time.Duration{15 * time.Millisecond, 50 * time.Millisecond, 150 * time.Millisecond} {
+		for _, fifo := range []bool{true, false} { // what is behind waits, or overtakes
+			r := newTrackRig(t)
+			pcm := speechlike(4 * SampleRate)
+			list := stream(pcm, 1)
+			for i := range list {
+				list[i].at += time.Second
+				if first := at(50) + delay; i == 0 || fifo && list[i].at < first {
+					list[i].at = first
+				}
+			}
+			r.deliver(list, 7*time.Second)
+			r.same(t, SampleRate, pcm)
+			if r.stats.Late != 0 || r.stats.Packets != 200 {
+				t.Errorf("%v, in order %v: %+v", delay, fifo, r.stats)
+			}
+		}
+	}
+}
+
+// Jitter from the first packet on never puts anything further off than 20 ms.
+func TestJitterFromTheStart(t *testing.T) {
+	for seed := range uint64(50) {
+		rnd := rand.New(rand.NewPCG(seed, 7))
+		r := newTrackRig(t)
+		list := stream(clicks(SampleRate, 20*SampleRate), 1)
+		for i := range list {
+			list[i].at += time.Second + time.Duration(rnd.IntN(50))*time.Millisecond
+		}
+		r.deliver(list, 22*time.Second)
+		at := onsets(r.out)
+		if len(at) != 20 {
+			t.Fatalf("seed %d: %d clicks", seed, len(at))
+		}
+		for i, p := range at {
+			if d := p - (i+1)*SampleRate; d > 20*ms || d < -20*ms {
+				t.Errorf("seed %d: click %d is %d ms off", seed, i, d/ms)
+			}
+		}
+	}
+}
+
+// A sender that is short of time sends later and later, a little each time:
+// nothing of it is lost.
+func TestSenderFallsBehind(t *testing.T) {
+	for _, step := range []time.Duration{20 * time.Millisecond, 60 * time.Millisecond, 90 * time.Millisecond} {
+		r := newTrackRig(t)
+		list := stream(speechlike(20*SampleRate), 1)
+		behind := time.Duration(0)
+		for i := range list {
+			if i%40 == 39 {
+				behind += step
+			}
+			list[i].at += behind
+		}
+		r.deliver(list, 26*time.Second)
+		if s := r.stats; s.Packets != 1000 || s.Late+s.Lost != 0 {
+			t.Errorf("%v at a time: %+v", step, s)
+		}
+	}
+}
+
+// Jitter of 200 ms is within the ring's depth: nothing is lost or moved.
+func TestStrongJitter(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(8, 8))
+	r := newTrackRig(t)
+	pcm := speechlike(60 * SampleRate)
+	list := stream(pcm, 1)
+	for i := range list[1:] {
+		list[i+1].at += time.Duration(rnd.IntN(195)) * time.Millisecond
+	}
+	r.deliver(list, 62*time.Second)
+	r.same(t, 0, pcm)
+	if s := r.stats; s.Late+s.Lost != 0 {
+		t.Errorf("%+v", s)
+	}
+}

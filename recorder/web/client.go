@@ -98,7 +98,11 @@ func readStatuses(ctx context.Context, body io.ReadCloser, yield func(recorder.S
 			return
 		}
 	}
-	if err := lines.Err(); err != nil && ctx.Err() == nil {
+	err := lines.Err()
+	if errors.Is(err, io.ErrUnexpectedEOF) { // it was stopped in mid-answer, as every stop is
+		err = nil
+	}
+	if err != nil && ctx.Err() == nil {
 		yield(recorder.Status{}, fmt.Errorf("the server fell silent: %w", err))
 	}
 }

@@ -1,9 +1,13 @@
 package web
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"siprecd/recorder"
@@ -92,4 +96,35 @@ func TestFigures(t *testing.T) {
 			t.Errorf("got %q, want %q", tt.got, tt.want)
 		}
 	}
+}
+
+func FuzzPlain(f *testing.F) {
+	f.Add(hostile)
+	f.Add("\xff\u202e\u2028\x9b")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := Plain(s)
+		if !utf8.ValidString(got) || utf8.RuneCountInString(got) > maxPlain+1 {
+			t.Fatalf("Plain(%q) = %q", s, got)
+		}
+		for _, r := range got {
+			if !unicode.IsPrint(r) && r != '\uFFFD' {
+				t.Fatalf("Plain(%q) holds %U", s, r)
+			}
+		}
+		if again := Plain(got); again != got && utf8.RuneCountInString(got) <= maxPlain {
+			t.Fatalf("not stable: %q, then %q", got, again)
+		}
+	})
+}
+
+func FuzzAccept(f *testing.F) {
+	f.Add("text/html;q=0.9, */*;q=0.1")
+	f.Add("a/b;;q=,;")
+	f.Fuzz(func(t *testing.T, s string) {
+		r := httptest.NewRequest(http.MethodGet, "/status", nil)
+		r.Header["Accept"] = []string{s}
+		if got, ok := chooseForm(r); !ok || !slices.Contains(offers(), got) {
+			t.Fatalf("Accept %q: %q %v", s, got, ok)
+		}
+	})
 }

@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -47,7 +48,7 @@ type Tx = bbolt.Tx
 
 // Options configure one database file.
 type Options struct {
-	ReadOnly bool
+	ReadOnly bool     // holds no lock: a writer may start meanwhile, and what is read may then make no sense
 	NoRotate bool     // after a failure refuse writes instead of moving to a new file
 	Buckets  []string // made when missing
 	Logger   *slog.Logger
@@ -123,15 +124,18 @@ func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
 		if !d.options.NoRotate { // a journal file grows fast; these need not reserve 16 MiB
 			db.AllocSize = 1 << 20
 		}
-		return db, nil
+		if readOnly { // a reader must never keep the recorder from starting
+			err = unix.Flock(int(file.Fd()), unix.LOCK_UN)
+		}
+		return db, err
 	case file != nil:
 		// bbolt has closed it, unless it panicked. Then its mapping keeps the
 		// file open, and locked, for the life of the process.
 		_ = unix.Flock(int(file.Fd()), unix.LOCK_UN)
 		_ = file.Close()
 	}
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, berrors.ErrTimeout), errors.Is(err, ErrDamaged):
+	var errno syscall.Errno // the system refuses; that says nothing of the file
+	if errors.As(err, &errno) || errors.Is(err, berrors.ErrTimeout) || errors.Is(err, ErrDamaged) {
 		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
 	}
 	return nil, fmt.Errorf("open %s: %w: %w", filepath.Base(path), ErrDamaged, err)

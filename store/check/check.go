@@ -64,6 +64,11 @@ func Verify(ctx context.Context, dir string, log *slog.Logger, found func(Findin
 	if err == nil && v.signer != nil {
 		err = v.recordings(ctx)
 	}
+	if err == nil && v.signer != nil && !v.running {
+		if r, err2 := remote.Dial(dir); err2 == nil {
+			err = errors.Join(errors.New("a recorder has started on the folder meanwhile: verify again"), r.Close())
+		}
+	}
 	if err = errors.Join(err, v.close()); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
@@ -248,20 +253,30 @@ func (v *verifier) recordings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	v.absent()
+	return nil
+}
+
+// absent reports what should be there and is not.
+func (v *verifier) absent() {
 	for id, state := range v.rows {
 		if state == kept.Finished && !v.seen[id] {
 			v.report(disk.FolderOf(id), disk.Name(id), errors.New("the recording's folder is missing"))
 		}
-		if _, ok := v.boxes[id]; !ok && !v.running && !v.partial {
+	}
+	if v.running || v.partial {
+		return // keyboxes or rows are not all known
+	}
+	for id := range v.rows {
+		if _, ok := v.boxes[id]; !ok {
 			v.report(catalog.KeysFile, disk.Name(id), errors.New("the keybox is missing"))
 		}
 	}
 	for id := range v.boxes {
-		if _, ok := v.rows[id]; !ok && !v.partial {
+		if _, ok := v.rows[id]; !ok {
 			v.report(catalog.KeysFile, disk.Name(id), errors.New("a keybox without a recording in the catalogue"))
 		}
 	}
-	return nil
 }
 
 // found is a recording's folder as it was found.

@@ -19,6 +19,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -67,23 +68,50 @@ type Folder struct {
 	Path string
 }
 
-// MakeFolder makes the folder and its parents, and syncs what is new.
-func MakeFolder(root *os.Root, name string) (Folder, error) {
-	f := Folder{root, name}
-	if _, err := root.Stat(name); err == nil {
-		return f, nil
+// Tree makes folders below a root. It remembers the parents that it has made
+// durable, so that a new folder costs one sync and not one for each level.
+type Tree struct {
+	root *os.Root
+
+	mu      sync.Mutex
+	durable map[string]bool
+}
+
+// NewTree returns a tree below root.
+func NewTree(root *os.Root) *Tree { return &Tree{root: root, durable: map[string]bool{}} }
+
+// Make makes a folder, which may exist, and makes its name durable.
+func (t *Tree) Make(name string) (Folder, error) {
+	f := Folder{t.root, name}
+	parent := path.Dir(name)
+	if err := t.parent(parent); err != nil {
+		return f, err
 	}
-	if err := root.MkdirAll(name, 0o700); err != nil {
+	if err := t.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return f, fmt.Errorf("make folder: %w", err)
 	}
-	for dir := path.Dir(name); ; dir = path.Dir(dir) { // a new folder is safe once its parent is synced
-		if err := SyncDir(root, dir); err != nil {
-			return f, err
-		}
-		if dir == "." {
-			return f, nil
+	return f, SyncDir(t.root, parent)
+}
+
+// parent makes a parent durable once. Others wait meanwhile: nobody may build
+// on a folder whose own name is not durable.
+func (t *Tree) parent(name string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.durable[name] {
+		return nil
+	}
+	if err := t.root.MkdirAll(name, 0o700); err != nil {
+		return fmt.Errorf("make folder: %w", err)
+	}
+	for dir := name; dir != "."; {
+		dir = path.Dir(dir)
+		if err := SyncDir(t.root, dir); err != nil {
+			return err
 		}
 	}
+	t.durable[name] = true
+	return nil
 }
 
 // Put writes a file: temp, fsync, read back and compare, rename. The name is

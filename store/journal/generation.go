@@ -106,7 +106,11 @@ func (j *Journal) load() error {
 			continue
 		}
 		g := &generation{path: name, number: n, made: time.Now(), open: map[Segment]struct{}{}, failed: true}
-		if err := j.scan(g); err != nil {
+		err := j.scan(g)
+		if err != nil && !errors.Is(err, bolt.ErrDamaged) {
+			return err // not the file's fault: it must not be put aside
+		}
+		if err != nil {
 			aside := filepath.Join(j.options.Dir, "damaged-"+filepath.Base(name))
 			j.log.Error("journal file is damaged and put aside", "file", filepath.Base(name), "err", err)
 			if err := os.Rename(name, aside); err != nil {

@@ -198,6 +198,13 @@ func (j *Journal) Release(segments ...Segment) {
 	}
 }
 
+// Err is the last commit's error; nil once one succeeded again.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.stats.LastError
+}
+
 // Stats returns the journal's state of health.
 func (j *Journal) Stats() Stats {
 	j.mu.Lock()

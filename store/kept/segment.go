@@ -85,42 +85,47 @@ type Run struct {
 // fills what is missing.
 func Lay(c journal.Content, from, to int) Run {
 	var r Run
-	var like []byte
-	for _, p := range c.Packets {
-		if len(p) > 0 {
+	like := firstOf(c.Packets)
+	for n := max(0, from-journal.PreRoll); n < to; n++ {
+		var p []byte
+		if i := n - c.First; i >= 0 && i < len(c.Packets) {
+			p = c.Packets[i]
+		}
+		switch {
+		case len(p) > 0:
 			like = p
-			break
-		}
-	}
-	at := func(n int) []byte {
-		if i := n - c.First; i >= 0 && i < len(c.Packets) && len(c.Packets[i]) > 0 {
-			like = c.Packets[i]
-			return like
-		}
-		return nil
-	}
-	if from > 0 {
-		for n := from - journal.PreRoll; n < from; n++ {
-			p := at(n)
-			if p == nil {
-				p = filler(like)
-			}
-			r.preRoll = append(r.preRoll, p)
-		}
-	}
-	for n := from; n < to; n++ {
-		p := at(n)
-		if p == nil {
+		case n >= from:
+			r.miss(n)
 			p = filler(like)
-			if k := len(r.Missing); k > 0 && r.Missing[k-1].To == n {
-				r.Missing[k-1].To++
-			} else {
-				r.Missing = append(r.Missing, journal.Range{From: n, To: n + 1})
-			}
+		default:
+			p = filler(like)
 		}
-		r.packets = append(r.packets, p)
+		if n < from {
+			r.preRoll = append(r.preRoll, p)
+		} else {
+			r.packets = append(r.packets, p)
+		}
 	}
 	return r
+}
+
+// firstOf is the first packet that is there.
+func firstOf(packets [][]byte) []byte {
+	for _, p := range packets {
+		if len(p) > 0 {
+			return p
+		}
+	}
+	return nil
+}
+
+// miss notes that packet n of the call was filled.
+func (r *Run) miss(n int) {
+	if k := len(r.Missing); k > 0 && r.Missing[k-1].To == n {
+		r.Missing[k-1].To++
+		return
+	}
+	r.Missing = append(r.Missing, journal.Range{From: n, To: n + 1})
 }
 
 // Coding is how a recording's segments are written.

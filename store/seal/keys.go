@@ -138,9 +138,14 @@ func CheckKeys(dir string, found func(file string, err error)) {
 			found(RecipientsFile, err)
 		}
 	}
-	if pub == "" {
-		return
+	if pub != "" {
+		checkPair(recipients, pub, key, found)
 	}
+}
+
+// checkPair checks that the console's recipient, its place in the list and, if
+// it is here, its identity belong together.
+func checkPair(recipients, pub, key string, found func(file string, err error)) {
 	if _, err := ParseRecipients(pub); err != nil || strings.TrimSpace(pub)+"\n" != pub {
 		found(ConsolePubFile, fmt.Errorf("not one recipient on one line: %w", ErrDamaged))
 		return
@@ -148,10 +153,11 @@ func CheckKeys(dir string, found func(file string, err error)) {
 	if recipients != "" && !strings.Contains("\n"+recipients, "\n"+pub) {
 		found(RecipientsFile, errors.New("the console's recipient is not in the list"))
 	}
-	if key != "" {
-		if err := checkConsole(key, pub); err != nil {
-			found(ConsoleKeyFile, err)
-		}
+	if key == "" {
+		return
+	}
+	if err := checkConsole(key, pub); err != nil {
+		found(ConsoleKeyFile, err)
 	}
 }
 

@@ -28,6 +28,8 @@ type Job struct {
 	ID     string // of the recording
 	Urgent bool
 	Run    func() error
+
+	tries int
 }
 
 // New starts a pool of so many goroutines.
@@ -59,7 +61,10 @@ func (p *Pool) serve() {
 			return
 		}
 		if err := j.Run(); err != nil {
-			p.log.Error("cannot "+j.What+"; will be tried again", "id", j.ID, "err", err)
+			if j.tries%60 == 0 {
+				p.log.Error("cannot "+j.What+"; will be tried again", "id", j.ID, "tries", j.tries+1, "err", err)
+			}
+			j.tries++
 			p.later(j)
 		}
 	}

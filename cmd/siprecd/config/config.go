@@ -58,7 +58,7 @@ type Media struct {
 	Address    netip.Addr `yaml:"address" required:"true"`     // goes into the SDP, so never unspecified
 	Ports      PortRange  `yaml:"ports" default:"20000-29999"` // RTP takes the even ones
 	Layout     string     `yaml:"layout" default:"stereo" oneof:"stereo|mono"`
-	Bitrate    int        `yaml:"bitrate" default:"32000"` // bit/s for the whole recording
+	Bitrate    int        `yaml:"bitrate" default:"36000"` // bit/s for the whole recording
 	Complexity int        `yaml:"complexity" default:"5"`  // Opus, 0 to 10
 }
 

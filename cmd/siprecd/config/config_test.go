@@ -66,7 +66,7 @@ func TestDefaults(t *testing.T) {
 			Peers:  []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.0.0.9/32")},
 			TLS:    TLS{ClientAuth: "none"},
 		},
-		Media: Media{Address: netip.MustParseAddr("10.0.0.5"), Ports: PortRange{20000, 29999}, Layout: "stereo", Bitrate: 32000, Complexity: 5},
+		Media: Media{Address: netip.MustParseAddr("10.0.0.5"), Ports: PortRange{20000, 29999}, Layout: "stereo", Bitrate: 36000, Complexity: 5},
 		HTTP:  HTTP{Listen: "127.0.0.1:8080"},
 		Store: Store{Dir: filepath.Dir(path), Segment: time.Minute, Recipients: cfg.Store.Recipients, Reserve: 1 << 30},
 		Log:   Log{Level: "info", Format: "text"},

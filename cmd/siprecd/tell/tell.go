@@ -3,7 +3,7 @@
 //
 //	2026-11-23 13:40:05  call     started   council tax 0199b2c4-…
 //	2026-11-23 13:41:10  stream   no media  council tax 0199b2c4-… right (2)
-//	2026-11-23 13:42:10  call     ended     council tax 0199b2c4-… after 2:05, 6250 packets, 0 lost
+//	2026-11-23 13:42:10  call     ended     council tax 0199b2c4-… last seen at 2:05, 6250 packets, 0 lost
 //
 // Promises: one change is one line, whatever a client has sent; what has not
 // changed is not told again. Caveat: a call that begins and ends between two
@@ -181,7 +181,7 @@ func callEnd(c recorder.LiveCall) string {
 		packets += leg.Packets
 		lost += leg.Lost
 	}
-	return fmt.Sprintf("after %s, %d packets, %d lost", Length(c.Seconds), packets, lost)
+	return fmt.Sprintf("last seen at %s, %d packets, %d lost", Length(c.Seconds), packets, lost)
 }
 
 // Length writes seconds as m:ss or h:mm:ss.

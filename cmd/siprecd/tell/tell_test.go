@@ -25,7 +25,7 @@ func TestTellerTellsEachChangeOnce(t *testing.T) {
 		{"call", recorder.Status{}, recorder.Status{Calls: []recorder.LiveCall{call}}, "call     started   parks > trees 0199-a"},
 		{"no media", recorder.Status{Calls: []recorder.LiveCall{call}}, recorder.Status{Calls: []recorder.LiveCall{deaf}}, "stream   no media  parks > trees 0199-a right (2)"},
 		{"media", recorder.Status{Calls: []recorder.LiveCall{deaf}}, recorder.Status{Calls: []recorder.LiveCall{call}}, "stream   media     parks > trees 0199-a right (2)"},
-		{"end", recorder.Status{Calls: []recorder.LiveCall{deaf}}, recorder.Status{}, "call     ended     parks > trees 0199-a after 1:05, 50 packets, 0 lost"},
+		{"end", recorder.Status{Calls: []recorder.LiveCall{deaf}}, recorder.Status{}, "call     ended     parks > trees 0199-a last seen at 1:05, 50 packets, 0 lost"},
 		{"check", recorder.Status{Checks: []recorder.Check{{Name: "journal", OK: true}}}, recorder.Status{Checks: []recorder.Check{{Name: "journal", Error: "disk\nfull"}}}, "check    failing   journal: disk full"},
 		{"check again", recorder.Status{Checks: []recorder.Check{{Name: "journal"}}}, recorder.Status{Checks: []recorder.Check{{Name: "journal", OK: true}}}, "check    ok        journal"},
 		{"problem", recorder.Status{}, recorder.Status{Problems: []string{"no disk"}}, "problem  new       no disk"},
