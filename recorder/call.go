@@ -35,7 +35,6 @@ type call struct {
 	flags     []string
 	history   []store.Event
 	documents []store.Document
-	parties   []store.Party
 	metadata  metadataState
 }
 
