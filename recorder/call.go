@@ -19,6 +19,9 @@ import (
 // receiving media.
 const receivingWithin = 5 * time.Second
 
+// unidentifiedFlag marks a recording whose line nothing named.
+const unidentifiedFlag = "line unidentified"
+
 // call is one recording session. The SIP side never calls it twice at a time;
 // mu is for the status, which reads from elsewhere.
 type call struct {
@@ -78,6 +81,9 @@ func (k *call) event(kind, format string, args ...any) {
 // nothing: a live port and inactive, since some clients give up the whole
 // session for a port of 0.
 func (k *call) decline(offer *sdp.Description) *siprec.Answer {
+	if offer == nil {
+		return nil
+	}
 	a := &siprec.Answer{Addr: k.r.cfg.Address}
 	for _, m := range offer.Media {
 		a.Media = append(a.Media, k.unwanted(m))
@@ -104,7 +110,7 @@ func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, erro
 		k.flag("no metadata")
 	}
 	if k.decision.Line == "" {
-		k.flag("line unidentified")
+		k.flag(unidentifiedFlag)
 	}
 	k.layout = k.layoutFor(c.Offer)
 	admission, err := k.admission()

@@ -1,9 +1,12 @@
 package recorder
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
+	"time"
 
 	"siprecd/media"
 	"siprecd/siprec"
@@ -140,16 +143,35 @@ func (k *call) identify() {
 	}
 }
 
-// nameLine gives a recording whose line was unknown the line that late
-// metadata tells.
+// nameLine acts on late metadata that tells the line of a recording begun
+// without one: it gets its line, or, if the call is not to be recorded, it is
+// thrown away. The caller holds mu.
 func (k *call) nameLine() {
 	d := k.r.decide(k.session.Identity(), k.metadata)
-	if d.Line == "" {
+	if d.Record && d.Line == "" {
 		return
 	}
 	k.r.count(d.Reason)
 	k.decision = d
+	if !d.Record {
+		k.discard()
+		return
+	}
+	decision, err := json.Marshal(d)
+	if err != nil {
+		k.r.log.Error("encode decision", "recording", k.rec.ID(), "err", err)
+	}
 	k.event("line", "%s", d.Reason)
+	k.flags = slices.DeleteFunc(k.flags, func(f string) bool { return f == unidentifiedFlag })
+	k.rec.Attribute(d.Line, d.Queue, decision)
+}
+
+// discard turns the call into one that is not recorded. The caller holds mu.
+func (k *call) discard() {
+	k.r.log.Info("recording discarded: the call is not to be recorded", "recording", k.rec.ID(), "reason", k.decision.Reason)
+	k.media.Finish(time.Now())
+	k.rec.Discard()
+	k.rec, k.media, k.legs, k.history = nil, nil, nil, nil
 }
 
 // channel names a side as the recording's documents do.

@@ -130,6 +130,9 @@ func (r *Recorder) Change(ctx context.Context, s *siprec.Session, c siprec.Chang
 		return r.reconsider(ctx, k, c)
 	}
 	k.identify()
+	if k.rec == nil { // the line became known, and it is not recorded
+		return k.decline(c.Offer), nil
+	}
 	if c.Offer == nil {
 		k.save()
 		return nil, nil

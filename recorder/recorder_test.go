@@ -2,6 +2,8 @@ package recorder_test
 
 import (
 	"context"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -148,4 +150,69 @@ func TestStatusTellsALegWithoutMedia(t *testing.T) {
 	})
 	cancel()
 	<-done
+}
+
+// named is a step that renames the called party in the metadata, as a client
+// does that learns late who answered.
+func named(number string) func(context.Context, *siprectest.Call) error {
+	return func(ctx context.Context, c *siprectest.Call) error {
+		m := strings.ReplaceAll(string(c.Metadata()), "sip:unknown@", "sip:"+number+"@")
+		_, err := c.Update(ctx, c.Multipart(nil, []byte(m)))
+		return err
+	}
+}
+
+func TestLateMetadataNamesTheLine(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, number, line string
+		kept               bool
+	}{
+		{"listed", "02088257050", "Council tax", true},
+		{"not listed", "02088259999", "", false},
+		{"outside its campaign", "02088257777", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, nil)
+			before := files(t, r.dir)
+			rep := r.call(siprectest.Options{From: "anonymous", To: "unknown", Duration: 2 * time.Second,
+				Script: []siprectest.Step{{At: time.Second, Do: named(c.number)}}})
+			if !rep.OK() {
+				t.Fatalf("the call went wrong: %s", rep)
+			}
+			if c.kept {
+				row := r.finished(1)[0]
+				if row.Line != c.line || len(row.Flags) != 0 {
+					t.Errorf("listed on line %q with flags %q", row.Line, row.Flags)
+				}
+				if !strings.Contains(string(r.sealed(row.ID).ManifestBytes), `"line": "Council tax"`) {
+					t.Error("the manifest does not name the line")
+				}
+				return
+			}
+			await(t, "the recording to be gone", func() bool { return len(r.rows()) == 0 })
+			for name := range files(t, r.dir) {
+				if !before[name] && strings.HasPrefix(name, "recordings") {
+					t.Errorf("%s is left", name)
+				}
+			}
+		})
+	}
+}
+
+// files are the names of all files under a folder.
+func files(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			out[path] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

@@ -83,7 +83,7 @@ func newRig(t *testing.T, change func(*recorder.Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	r.rec = recorder.New(ctx, cfg)
+	r.rec = recorder.New(context.WithoutCancel(ctx), cfg)
 	server, err := siprec.NewServer(siprec.Config{
 		Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"},
 		Peers:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},

@@ -32,7 +32,7 @@ func (s *Store) cut(g journal.Segment) {
 func (r *Recording) sealWhole(seq int) error {
 	r.sealing.Lock()
 	defer r.sealing.Unlock()
-	if r.state.has(seq) {
+	if r.state.has(seq) || r.isDiscarded() {
 		return nil
 	}
 	before := r.state
@@ -234,6 +234,9 @@ func (r *Recording) manifest(c Closing) Manifest {
 		Segments: st.Segments, Gaps: append(slices.Clone(c.Gaps), st.Gaps...),
 		Quality: c.Quality, Keybox: st.Keybox, SignedBy: r.store.signer.KeyID(),
 	}
+	if r.decision != nil {
+		m.Decision = r.decision
+	}
 	if m.Segments == nil {
 		m.Segments = []ManifestSegment{}
 	}
@@ -308,7 +311,7 @@ func (r *Recording) book(c Closing, m Manifest) error {
 	d := c.Details
 	d.Documents = nil // large; they stay in details.json.age
 	row.show(d)
-	e := catalog.Entry{ID: r.id, Over: true, Numbers: r.store.numbersOf(d), Add: catalog.Totals{Recordings: 1, Bytes: row.Bytes}}
+	e := catalog.Entry{ID: r.id, Over: true, Line: row.Line, Numbers: r.store.numbersOf(d), Add: catalog.Totals{Recordings: 1, Bytes: row.Bytes}}
 	var err, err2 error
 	e.Row, err = json.Marshal(row)
 	e.Details, err2 = json.Marshal(d)

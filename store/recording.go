@@ -54,12 +54,14 @@ type Recording struct {
 	state   state
 	folder  disk.Folder // zero until it is made
 
-	mu      sync.Mutex // guards what follows
-	row     Row
-	details Details
-	dirty   bool
-	packets int
-	closing *Closing
+	mu        sync.Mutex // guards what follows
+	row       Row
+	details   Details
+	dirty     bool
+	packets   int
+	closing   *Closing
+	decision  json.RawMessage // replaces the admission's; nil: that one holds
+	discarded bool
 
 	done chan struct{} // closed when the recording is finished
 }
@@ -182,7 +184,7 @@ func (r *Recording) entry(p part) (catalog.Entry, error) {
 	if p != partDetails {
 		e.State, err2 = json.Marshal(r.state)
 	}
-	if p == partAll {
+	if p != partState {
 		e.Line = r.row.Line
 	}
 	r.row.show(r.details)
@@ -212,7 +214,7 @@ func (s *Store) saveDetails() {
 	var changed []*Recording
 	for _, r := range s.liveRecordings() {
 		r.mu.Lock()
-		dirty := r.dirty && r.closing == nil // Finish writes the final ones
+		dirty := r.dirty && r.closing == nil && !r.discarded // Finish writes the final ones
 		r.mu.Unlock()
 		if !dirty {
 			continue

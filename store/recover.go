@@ -81,7 +81,7 @@ func (s *Store) leftover(id catalog.ID, text []byte, last uint32, audio bool) (*
 		return nil, fmt.Errorf("read state: %w", err)
 	}
 	if _, err := s.catalog.Keybox(id); errors.Is(err, ErrNotFound) && !audio && len(r.state.Segments) == 0 {
-		return nil, s.catalog.Remove(id)
+		return nil, s.catalog.Remove(catalog.Entry{ID: id})
 	}
 	row, err := s.catalog.Row(id)
 	if err != nil {

@@ -143,7 +143,7 @@ func (c *Catalog) Admit(e Entry, keybox []byte) error {
 	}()
 	err := c.Put(e)
 	if err2 := <-boxed; err2 != nil {
-		return fmt.Errorf("write keybox: %w", errors.Join(err2, c.Remove(e.ID)))
+		return fmt.Errorf("write keybox: %w", errors.Join(err2, c.Remove(e)))
 	}
 	if err != nil {
 		return errors.Join(err, c.DropKeybox(e.ID))
@@ -315,12 +315,20 @@ func (c *Catalog) Keybox(id ID) (box []byte, err error) {
 	return box, nil
 }
 
-// Remove takes an admission back that was never answered: its row, details,
-// state and index entries by line.
-func (c *Catalog) Remove(id ID) error {
+// Remove takes a recording out: its row, details and state, and its index
+// entries by the line and the numbers that the entry names.
+func (c *Catalog) Remove(e Entry) error {
 	return c.rows.Update(func(tx *bolt.Tx) error {
 		for _, name := range []string{rows, details, live} {
-			if err := tx.Bucket([]byte(name)).Delete(id[:]); err != nil {
+			if err := tx.Bucket([]byte(name)).Delete(e.ID[:]); err != nil {
+				return err
+			}
+		}
+		if err := tx.Bucket([]byte(lines)).Delete(append(c.line.Hash(e.Line), e.ID[:]...)); err != nil {
+			return err
+		}
+		for _, n := range e.Numbers {
+			if err := tx.Bucket([]byte(numbers)).Delete(append(c.number.Hash(n), e.ID[:]...)); err != nil {
 				return err
 			}
 		}
