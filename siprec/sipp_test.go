@@ -15,7 +15,7 @@ import (
 func TestSIPpPlacesCalls(t *testing.T) {
 	sipp, err := exec.LookPath("sipp")
 	if err != nil {
-		t.Skip("sipp is not installed")
+		t.Fatal("sipp is not installed: make test installs Debian's sip-tester")
 	}
 	h := &recorder{}
 	s, err := NewServer(Config{Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"}, Handler: h,

@@ -14,12 +14,12 @@ import (
 	"siprecd/media/ogg"
 )
 
-// need skips the test where an outside judge is not installed.
+// need fails the test where an outside judge is not installed.
 func need(t *testing.T, tools ...string) {
 	t.Helper()
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip(tool + " is not installed")
+			t.Fatal(tool + " is not installed: make test installs what it needs")
 		}
 	}
 }
