@@ -104,16 +104,7 @@ func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, erro
 	if !slices.ContainsFunc(c.Offer.Media, func(m sdp.Media) bool { return agree(m).audio }) {
 		return nil, noCodec(c.Offer)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.metadata == noMetadata {
-		k.flag("no metadata")
-	}
-	if k.decision.Line == "" {
-		k.flag(unidentifiedFlag)
-	}
-	k.layout = k.layoutFor(c.Offer)
-	admission, err := k.admission()
+	admission, err := k.admission(c.Offer)
 	if err != nil {
 		return nil, err
 	}
@@ -122,26 +113,50 @@ func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, erro
 		k.r.log.Error("call not admitted: the store failed", "err", err)
 		return nil, &siprec.Refusal{Code: 503, Reason: "Recording Store Unavailable", RetryAfter: retryAfter}
 	}
-	k.start = time.Now()
-	k.media, err = k.r.cfg.Media.NewCall(media.CallConfig{
-		Start: k.start, Layout: k.layout, Rate: 8000,
+	a, err := k.open(rec, c.Offer)
+	if err != nil {
+		k.r.log.Error("call not admitted: no media", "recording", rec.ID(), "err", err)
+		rec.Discard() // the client is told that nothing is recorded, so nothing is
+		return nil, &siprec.Refusal{Code: 503, Reason: "No Media Port", RetryAfter: retryAfter}
+	}
+	return a, nil
+}
+
+// open starts the media of a recording that is durable.
+func (k *call) open(rec *store.Recording, offer *sdp.Description) (*siprec.Answer, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	start := time.Now()
+	m, err := k.r.cfg.Media.NewCall(media.CallConfig{
+		Start: start, Layout: k.layout, Rate: 8000,
 		Bitrate: k.r.cfg.Bitrate, Complexity: k.r.cfg.Complexity, Sink: rec,
 	})
-	if err == nil {
-		k.rec = rec
-		k.event("established", "%s", k.decision.Reason)
-		var a *siprec.Answer
-		if a, err = k.applyLocked(c.Offer); err == nil {
-			k.saveLocked()
-			return a, nil
-		}
+	if err != nil {
+		return nil, err
 	}
-	k.finishLocked(siprec.End{At: time.Now(), Cause: "no media: " + err.Error()}, rec)
-	return nil, &siprec.Refusal{Code: 503, Reason: "No Media Port", RetryAfter: retryAfter}
+	k.rec, k.media, k.start = rec, m, start
+	k.event("established", "%s", k.decision.Reason)
+	a, err := k.applyLocked(offer)
+	if err != nil {
+		m.Finish(time.Now())
+		k.rec, k.media, k.legs = nil, nil, nil
+		return nil, err
+	}
+	k.saveLocked()
+	return a, nil
 }
 
 // admission is what the store must know before the call is accepted.
-func (k *call) admission() (store.Admission, error) {
+func (k *call) admission(offer *sdp.Description) (store.Admission, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.metadata == noMetadata {
+		k.flag("no metadata")
+	}
+	if k.decision.Line == "" {
+		k.flag(unidentifiedFlag)
+	}
+	k.layout = k.layoutFor(offer)
 	decision, err := json.Marshal(k.decision)
 	if err != nil {
 		return store.Admission{}, fmt.Errorf("encode decision: %w", err)
@@ -152,7 +167,7 @@ func (k *call) admission() (store.Admission, error) {
 	}
 	return store.Admission{
 		Line: k.decision.Line, Queue: k.decision.Queue, Started: time.Now(),
-		Channels: channels, Rate: 8000, PreSkip: media.PreSkip,
+		Channels: channels, Rate: 8000, Bitrate: k.r.cfg.Bitrate, PreSkip: media.PreSkip,
 		Decision: decision, Details: k.details(),
 	}, nil
 }
@@ -169,36 +184,37 @@ func noCodec(offer *sdp.Description) error {
 		Warning: `305 siprecd "no common codec: offer PCMU/8000 or PCMA/8000"`}
 }
 
-// finish ends the recording.
+// finish flushes the media path and closes the recording. Neither is waited for
+// under mu: the status must not stand still because a disk does. The store must
+// come to an end even when the server is stopping, so nothing cancels it but
+// the end of the process.
 func (k *call) finish(end siprec.End) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.finishLocked(end, k.rec)
-}
-
-// finishLocked flushes the media path and closes the recording. The store
-// must come to an end even when the server is stopping, so nothing cancels it
-// but its own time limit.
-func (k *call) finishLocked(end siprec.End, rec *store.Recording) {
-	var sum media.Summary
-	if k.media != nil {
-		sum = k.media.Finish(end.At)
-	}
-	k.event("ended", "%s", end.Cause)
-	quality, err := json.Marshal(quality(sum.Streams, k.layout))
-	if err != nil {
-		k.r.log.Error("encode quality", "recording", rec.ID(), "err", err)
-	}
-	err = rec.Finish(k.r.ctx, store.Closing{
-		Ended: end.At, Samples: sum.Samples, Cause: end.Cause, Flags: k.flags,
-		Gaps: gaps(sum.Gaps, k.layout), Quality: quality, Details: k.details(),
-	})
-	if err != nil {
-		k.r.log.Error("recording not finished: it is finished at the next start", "recording", rec.ID(), "err", err)
+	sum := k.media.Finish(end.At)
+	c := k.closing(end, sum)
+	if err := k.rec.Finish(k.r.ctx, c); err != nil {
+		k.r.log.Error("recording not finished: it is finished at the next start", "recording", k.rec.ID(), "err", err)
 		return
 	}
-	k.r.log.Info("recording finished", "recording", rec.ID(), "line", k.decision.Line,
-		"seconds", sum.Duration.Seconds(), "cause", end.Cause, "flags", k.flags)
+	k.r.log.Info("recording finished", "recording", k.rec.ID(), "line", k.decision.Line,
+		"seconds", sum.Duration.Seconds(), "cause", end.Cause, "flags", c.Flags)
+}
+
+// closing is the account of an ended call.
+func (k *call) closing(end siprec.End, sum media.Summary) store.Closing {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.event("ended", "%s", end.Cause)
+	if sum.Failed > 0 {
+		k.flag("frames not encoded")
+	}
+	quality, err := json.Marshal(quality(sum.Streams, k.layout))
+	if err != nil {
+		k.r.log.Error("encode quality", "recording", k.rec.ID(), "err", err)
+	}
+	return store.Closing{
+		Ended: end.At, Samples: sum.Samples, Cause: end.Cause, Flags: k.flags,
+		Gaps: gaps(sum.Gaps, k.layout), Quality: quality, Details: k.details(),
+	}
 }
 
 // receiving says that a packet arrived lately.
