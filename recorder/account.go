@@ -19,6 +19,7 @@ type streamQuality struct {
 	Malformed   uint64 `json:"malformed"`
 	Events      uint64 `json:"events"`
 	Overflow    uint64 `json:"overflow"`
+	Stray       uint64 `json:"stray"` // of a second sender on the stream, not played
 }
 
 // quality is the media path's account of a call's streams.
@@ -28,7 +29,7 @@ func quality(streams []media.StreamStats, l media.Layout) []streamQuality {
 		out = append(out, streamQuality{
 			Stream: s.Name, Channel: channelName(l, s.Side), Packets: s.Packets, Lost: s.Lost,
 			Late: s.Late, Duplicate: s.Duplicate, Reordered: s.Reordered, WrongSource: s.WrongSource,
-			NotAgreed: s.NotAgreed, Malformed: s.Malformed, Events: s.Events, Overflow: s.Overflow,
+			NotAgreed: s.NotAgreed, Malformed: s.Malformed, Events: s.Events, Overflow: s.Overflow, Stray: s.Stray,
 		})
 	}
 	return out

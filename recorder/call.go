@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,6 +19,16 @@ import (
 // receivingWithin is how fresh a packet must be for its call to count as
 // receiving media.
 const receivingWithin = 5 * time.Second
+
+// What is kept of a call's metadata documents, bytes, and of its history, lines.
+const (
+	maxDocuments = 1 << 20
+	maxHistory   = 1000
+)
+
+// manyStrays is how many packets of a second sender are more than an accident:
+// a second of audio.
+const manyStrays = 50
 
 // unidentifiedFlag marks a recording whose line nothing named.
 const unidentifiedFlag = "line unidentified"
@@ -38,6 +49,7 @@ type call struct {
 	flags     []string
 	history   []store.Event
 	documents []store.Document
+	kept      int // bytes of documents
 	metadata  metadataState
 }
 
@@ -61,8 +73,22 @@ func (k *call) note(c siprec.Change) {
 		} else {
 			k.metadata = goodMetadata
 		}
-		k.documents = append(k.documents, d)
+		k.keep(d)
 	}
+}
+
+// keep adds a metadata document that is not the same as the one before, as
+// long as there is room: a client that sends one a second must not fill the
+// catalogue. The caller holds mu.
+func (k *call) keep(d store.Document) {
+	if n := len(k.documents); n > 0 && bytes.Equal(k.documents[n-1].Body, d.Body) {
+		return
+	}
+	if k.kept += len(d.Body); k.kept > maxDocuments {
+		k.flag("metadata not kept whole")
+		return
+	}
+	k.documents = append(k.documents, d)
 }
 
 // flag adds a flag once. The caller holds mu.
@@ -74,6 +100,10 @@ func (k *call) flag(f string) {
 
 // event adds a line of history. The caller holds mu.
 func (k *call) event(kind, format string, args ...any) {
+	if len(k.history) == maxHistory && kind != "ended" {
+		k.flag("history not kept whole")
+		return
+	}
 	k.history = append(k.history, store.Event{At: time.Now().UTC(), Kind: kind, Text: fmt.Sprintf(format, args...)})
 }
 
@@ -101,7 +131,7 @@ func (k *call) unwanted(m sdp.Media) siprec.AnswerMedia {
 
 // begin makes the recording durable, opens its media and answers.
 func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, error) {
-	if !slices.ContainsFunc(c.Offer.Media, func(m sdp.Media) bool { return agree(m).audio }) {
+	if !playable(c.Offer) {
 		return nil, noCodec(c.Offer)
 	}
 	admission, err := k.admission(c.Offer)
@@ -206,6 +236,9 @@ func (k *call) closing(end siprec.End, sum media.Summary) store.Closing {
 	k.event("ended", "%s", end.Cause)
 	if sum.Failed > 0 {
 		k.flag("frames not encoded")
+	}
+	if slices.ContainsFunc(sum.Streams, func(s media.StreamStats) bool { return s.Stray > manyStrays }) {
+		k.flag("second sender on a stream")
 	}
 	quality, err := json.Marshal(quality(sum.Streams, k.layout))
 	if err != nil {

@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"slices"
+	"strings"
 
 	"siprecd/media"
 	"siprecd/siprec/sdp"
@@ -29,7 +30,7 @@ func agree(m sdp.Media) agreed {
 	}
 	take := func(encodings []string) {
 		for _, f := range m.Formats {
-			if !slices.Contains(encodings, f.Encoding) || len(a.formats) == 32 {
+			if !slices.Contains(encodings, f.Encoding) || f.Clock != 8000 || f.Channels > 1 || len(a.formats) == 32 {
 				continue
 			}
 			a.codecs[f.PT] = media.Codec{Encoding: f.Encoding, Clock: f.Clock, Channels: f.Channels}
@@ -44,12 +45,25 @@ func agree(m sdp.Media) agreed {
 	return a
 }
 
+// playable says that at least one media line can be recorded.
+func playable(offer *sdp.Description) bool {
+	return slices.ContainsFunc(offer.Media, func(m sdp.Media) bool { return agree(m).audio })
+}
+
+// live says that an offer holds audio that is not closed.
+func live(offer *sdp.Description) bool {
+	return slices.ContainsFunc(offer.Media, func(m sdp.Media) bool { return m.Kind == "audio" && m.Port != 0 })
+}
+
 // plainRTP says that a transport protocol is RTP without encryption.
-func plainRTP(proto string) bool { return proto == "RTP/AVP" || proto == "RTP/AVPF" }
+func plainRTP(proto string) bool {
+	proto = strings.ToUpper(proto)
+	return proto == "RTP/AVP" || proto == "RTP/AVPF"
+}
 
 // rtp says that a media line is RTP at all, encrypted or not.
 func rtp(proto string) bool {
-	switch proto {
+	switch strings.ToUpper(proto) {
 	case "RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF", "UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF":
 		return true
 	}

@@ -20,16 +20,18 @@ const (
 // known although a number is: see decide.
 const Unidentified = "unidentified"
 
-// decide asks the policy. Without readable metadata a number that is not
-// listed proves nothing, since To and Request-URI then often name the recorder
-// itself; such a call is recorded and flagged.
+// decide asks the policy. That no listed number is named proves something only
+// once the called side's number is known: some clients tell it late. Without
+// readable metadata it proves nothing at all, since To and Request-URI then
+// often name the recorder itself. Such calls are recorded and flagged.
 func (r *Recorder) decide(id siprec.Identity, m metadataState) policy.Decision {
 	named := make([]policy.Named, len(id.Lines))
 	for i, c := range id.Lines {
 		named[i] = policy.Named{Value: c.Value, Source: c.Source}
 	}
 	d := r.cfg.Rules.Decide(named, time.Now())
-	if d.Reason == policy.NotListed && m != goodMetadata {
+	proven := m == goodMetadata && r.cfg.Rules.Normalise(id.Called.Value) != ""
+	if d.Reason == policy.NotListed && !proven {
 		return policy.Decision{Record: true, Reason: Unidentified}
 	}
 	return d

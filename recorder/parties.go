@@ -9,29 +9,55 @@ import (
 	"siprecd/store"
 )
 
-// attribute gives every media line its side: by the metadata where a party
-// sends its label, else the first audio line is the caller's and the rest are
-// ours, and the recording is flagged.
+// attribute gives every media line its side: by the metadata, else by order,
+// and then the recording is flagged. Metadata that would put all of several
+// audio lines on one side (a label that stands twice, a stream that two parties
+// send) tells nothing.
 func (k *call) attribute(offer *sdp.Description) []media.Side {
 	parties := k.session.Identity().Parties
 	sides := make([]media.Side, len(offer.Media))
-	first := true
+	var audio []int
+	heard := map[media.Side]bool{}
+	known := true
 	for i, m := range offer.Media {
 		if m.Kind != "audio" {
 			continue
 		}
+		audio = append(audio, i)
 		side, ok := k.sideOf(parties, m.Label)
-		if !ok {
-			if side = media.Right; first {
-				side = media.Left
-			}
-			k.flag("channels by order")
-		}
-		sides[i] = side
-		first = false
+		sides[i], heard[side] = side, true
+		known = known && ok
 	}
+	if known && (len(audio) < 2 || len(heard) == 2) {
+		return sides
+	}
+	k.flag("channels by order")
+	k.byOrder(offer, audio, sides)
 	return sides
 }
+
+// byOrder gives the first audio line to the caller and the rest to us; a line
+// whose label the metadata does place keeps that place if the other side is
+// still heard.
+func (k *call) byOrder(offer *sdp.Description, audio []int, sides []media.Side) {
+	for n, i := range audio {
+		sides[i] = sideWhen(n > 0)
+	}
+	if len(audio) != 2 {
+		return
+	}
+	parties := k.session.Identity().Parties
+	first, ok1 := k.sideOf(parties, offer.Media[audio[0]].Label)
+	second, ok2 := k.sideOf(parties, offer.Media[audio[1]].Label)
+	switch {
+	case ok1 && !ok2:
+		sides[audio[0]], sides[audio[1]] = first, other(first)
+	case ok2 && !ok1:
+		sides[audio[0]], sides[audio[1]] = other(second), second
+	}
+}
+
+func other(s media.Side) media.Side { return sideWhen(s == media.Left) }
 
 // sideOf is the side of the party that sends a label. Ours is the party that
 // bears the listed line's number or is named as the recorded user; where none

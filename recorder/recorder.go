@@ -137,6 +137,9 @@ func (r *Recorder) Change(ctx context.Context, s *siprec.Session, c siprec.Chang
 		k.save()
 		return nil, nil
 	}
+	if live(c.Offer) && !playable(c.Offer) {
+		return nil, noCodec(c.Offer) // the session goes on as agreed (RFC 3261 section 14.2)
+	}
 	a, err := k.apply(c.Offer)
 	k.save()
 	return a, err

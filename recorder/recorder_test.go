@@ -152,14 +152,19 @@ func TestStatusTellsALegWithoutMedia(t *testing.T) {
 	<-done
 }
 
-// named is a step that renames the called party in the metadata, as a client
+// named are steps that rename the called party in the metadata, as a client
 // does that learns late who answered.
-func named(number string) func(context.Context, *siprectest.Call) error {
-	return func(ctx context.Context, c *siprectest.Call) error {
-		m := strings.ReplaceAll(string(c.Metadata()), "sip:unknown@", "sip:"+number+"@")
-		_, err := c.Update(ctx, c.Multipart(nil, []byte(m)))
-		return err
+func named(numbers string) []siprectest.Step {
+	var steps []siprectest.Step
+	for i, n := range strings.Split(numbers, ",") {
+		steps = append(steps, siprectest.Step{At: time.Second + time.Duration(i)*300*time.Millisecond,
+			Do: func(ctx context.Context, c *siprectest.Call) error {
+				m := strings.ReplaceAll(string(c.Metadata()), "sip:unknown@", "sip:"+n+"@")
+				_, err := c.Update(ctx, c.Multipart(nil, []byte(m)))
+				return err
+			}})
 	}
+	return steps
 }
 
 func TestLateMetadataNamesTheLine(t *testing.T) {
@@ -169,6 +174,7 @@ func TestLateMetadataNamesTheLine(t *testing.T) {
 		kept               bool
 	}{
 		{"listed", "02088257050", "Council tax", true},
+		{"listed, told in a second step", "unknown2,02088257050", "Council tax", true},
 		{"not listed", "02088259999", "", false},
 		{"outside its campaign", "02088257777", "", false},
 	} {
@@ -176,8 +182,8 @@ func TestLateMetadataNamesTheLine(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, nil)
 			before := files(t, r.dir)
-			rep := r.call(siprectest.Options{From: "anonymous", To: "unknown", Duration: 2 * time.Second,
-				Script: []siprectest.Step{{At: time.Second, Do: named(c.number)}}})
+			rep := r.call(siprectest.Options{To: "unknown", Duration: 2 * time.Second,
+				Script: named(c.number)})
 			if !rep.OK() {
 				t.Fatalf("the call went wrong: %s", rep)
 			}
@@ -215,4 +221,48 @@ func files(t *testing.T, dir string) map[string]bool {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestContradictingLabelsFallBackToOrder: metadata that puts both streams on
+// one side tells nothing; neither party may be lost for it.
+func TestContradictingLabelsFallBackToOrder(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	r.call(siprectest.Options{Legs: []siprectest.Leg{
+		{Label: "1", Audio: audio.Tone(440, -15)}, {Label: "1", Audio: audio.Tone(1000, -15)},
+	}})
+	row := r.finished(1)[0]
+	if !slices.Contains(row.Flags, "channels by order") {
+		t.Errorf("flags %q", row.Flags)
+	}
+	a := r.heard(row.ID)
+	for ch, hz := range []float64{440, 1000} {
+		pcm := a.Channels[ch]
+		if l := level(pcm[len(pcm)/4:len(pcm)*3/4], hz); l < -20 {
+			t.Errorf("channel %d has its %.0f Hz at %.1f dBFS", ch, hz, l)
+		}
+	}
+}
+
+// TestLaterOfferWithoutACodecLeavesTheCallAsItWas: refusing it keeps what was
+// agreed, taking it would end the audio.
+func TestLaterOfferWithoutACodecLeavesTheCallAsItWas(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, nil)
+	var code int
+	r.call(siprectest.Options{Duration: 2 * time.Second, Script: []siprectest.Step{{At: time.Second,
+		Do: func(ctx context.Context, c *siprectest.Call) error {
+			sdp := strings.ReplaceAll(string(c.SDP()), "RTP/AVP 8", "RTP/AVP 18")
+			sdp = strings.ReplaceAll(sdp, "a=rtpmap:8 PCMA/8000\r\n", "")
+			res, err := c.Request(ctx, "UPDATE", c.Multipart([]byte(sdp), nil))
+			code = res.Code
+			return err
+		}}}})
+	if code != 488 {
+		t.Errorf("answered %d, want 488", code)
+	}
+	pcm := r.heard(r.finished(1)[0].ID).Channels[0]
+	if l := level(pcm[48000*14/10:48000*19/10], 440); l < -20 {
+		t.Errorf("after the refused offer the caller is at %.1f dBFS", l)
+	}
 }

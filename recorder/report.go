@@ -79,7 +79,7 @@ func (k *call) live(now time.Time) (LiveCall, bool) {
 		}
 		c.Legs = append(c.Legs, Leg{
 			Label: s.Name, Channel: k.channel(s.Side), Port: s.Port, Packets: s.Packets, Lost: s.Lost,
-			Late: s.Late, Duplicate: s.Duplicate, WrongSource: s.WrongSource, NotAgreed: s.NotAgreed,
+			Late: s.Late, Duplicate: s.Duplicate, WrongSource: s.WrongSource, NotAgreed: s.NotAgreed, Stray: s.Stray,
 			LevelDB: s.Level, SilentSeconds: s.Silent.Seconds(), Hold: s.Hold,
 			NoMedia: !s.Hold && now.Sub(last) > noMediaAfter,
 		})

@@ -45,6 +45,7 @@ type Leg struct {
 	Duplicate     uint64  `json:"duplicate"`
 	WrongSource   uint64  `json:"wrong_source"`
 	NotAgreed     uint64  `json:"not_agreed"`
+	Stray         uint64  `json:"stray"` // packets of a second sender on the stream, not played
 	LevelDB       float64 `json:"level_dbov"`
 	SilentSeconds float64 `json:"silent_seconds"`
 	NoMedia       bool    `json:"no_media"` // nothing arrived although nothing says hold

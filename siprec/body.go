@@ -10,7 +10,8 @@ import (
 
 // The limits of a request's body.
 const (
-	maxBody      = 64 << 10 // bytes
+	maxBody      = 1 << 20  // bytes
+	maxMetadata  = 64 << 10 // bytes of it that are kept
 	maxParts     = 8        // of a multipart, nested ones included
 	maxPartDepth = 3        // multiparts within multiparts
 	maxPartHead  = 8 << 10  // bytes of one part's header

@@ -80,6 +80,9 @@ func (c *call) read(r *uas.Request) (*Change, error) {
 	if b.SDP != nil && r.Method != "BYE" {
 		if ch.Offer, err = sdp.Parse(b.SDP); err != nil {
 			c.count("sdp-unreadable")
+			if errors.Is(err, sdp.ErrNoMedia) || errors.Is(err, sdp.ErrTooManyMedia) {
+				return nil, &Refusal{Code: 488, Reason: "Not Acceptable Here"}
+			}
 			return nil, &Refusal{Code: 400, Reason: "Unreadable Session Description"}
 		}
 	}
@@ -102,7 +105,7 @@ func (c *call) metadata(ch *Change, raw []byte) {
 	if raw == nil {
 		return
 	}
-	ch.MetadataRaw = raw
+	ch.MetadataRaw = raw[:min(len(raw), maxMetadata)]
 	ch.Metadata, ch.MetadataErr = rsmeta.Parse(raw)
 	if ch.MetadataErr != nil {
 		c.count("metadata-unreadable")

@@ -236,7 +236,10 @@ func (t *Track) strays(list []*entry) {
 func (t *Track) Settle(now int64) {
 	if n := len(t.rivals); n >= 2 {
 		quiet := max(quietSame, t.flow.ptime*3/2)
-		if f := t.rivals[0].from; f != t.flow.from && f != t.source {
+		switch f := t.rivals[0].from; {
+		case f == t.source && t.flow.from != t.source: // the signalled one takes its place back
+			quiet = 0
+		case f != t.flow.from && f != t.source:
 			quiet = quietOther
 		}
 		if t.rivals[n-1].arrival-t.flow.last >= quiet {

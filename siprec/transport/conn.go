@@ -145,7 +145,7 @@ func (c *conn) frame() (int, error) {
 	end := headerEnd(c.buf, c.scan)
 	if end == 0 {
 		c.scan = max(1, len(c.buf)-3)
-		if len(c.buf) > c.owner.cfg.Limits.Size {
+		if len(c.buf) > maxHead {
 			return 0, ErrFrame
 		}
 		return 0, nil

@@ -26,6 +26,13 @@ import (
 	"time"
 )
 
+// MaxMessage is how many bytes a message on a stream may have: metadata of a
+// megabyte is refused, but the call that it comes with is recorded.
+const MaxMessage = 1<<20 + 128<<10
+
+// maxHead is how many bytes may come before a header section ends.
+const maxHead = 64 << 10
+
 // Limits bounds what peers may hold. Zero values mean the defaults.
 type Limits struct {
 	PerIP     int           // connections of one address; 64
@@ -34,7 +41,7 @@ type Limits struct {
 	Message   time.Duration // from a message's first byte to its last; 5 s
 	First     time.Duration // from accept to the first byte; 10 s
 	Write     time.Duration // for one write; 5 s
-	Size      int           // bytes of one message; 65535
+	Size      int           // bytes of one message; MaxMessage
 }
 
 func (l Limits) withDefaults() Limits {
@@ -54,7 +61,7 @@ func (l Limits) withDefaults() Limits {
 		l.Total = 1024
 	}
 	if l.Size == 0 {
-		l.Size = 65535
+		l.Size = MaxMessage
 	}
 	return l
 }

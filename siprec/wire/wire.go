@@ -79,7 +79,7 @@ func New(cfg Config, observe sip.MessageHandler, handle sip.TransactionRequestHa
 	}
 	tuneSipgo()
 	quiet := slog.New(transport.Quiet(cfg.Logger.Handler(), 10*time.Second))
-	s := &Stack{cfg: cfg, log: cfg.Logger, quiet: quiet, parser: sip.NewParser(), udp: make(map[string]net.PacketConn),
+	s := &Stack{cfg: cfg, log: cfg.Logger, quiet: quiet, parser: newParser(), udp: make(map[string]net.PacketConn),
 		closing: make(chan struct{}), counts: make(map[string]uint64)}
 	for _, a := range addrs {
 		if err := s.bind(a); err != nil {
@@ -207,4 +207,11 @@ func (s *Stack) Count(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts[reason]++
+}
+
+// newParser reads messages as long as the listeners let through.
+func newParser() *sip.Parser {
+	p := sip.NewParser()
+	p.MaxMessageLength = transport.MaxMessage
+	return p
 }

@@ -118,7 +118,13 @@ func (n Numbering) inContext(digits string, params map[string]string) string {
 		return n.international(digits)
 	}
 	context, ok := strings.CutPrefix(params["phone-context"], "+")
-	if !ok || !allDigits(context) || len(context)+len(digits) < len(n.Country)+minNational {
+	if !ok || !allDigits(context) {
+		return ""
+	}
+	if !strings.HasPrefix(context, n.Country) { // somewhere else: never one of our extensions
+		return "+" + context + digits
+	}
+	if len(context)+len(digits) < len(n.Country)+minNational {
 		return ""
 	}
 	return n.international(context + digits)
