@@ -97,7 +97,7 @@ func (r *Rules) indexExtension(number string, t target) {
 // extension gives the bare extension of a full canonical number, "" when it
 // has none.
 func (n Numbering) extension(canonical string) string {
-	if n.Extension == 0 || !strings.HasPrefix(canonical, "+") || len(canonical) <= n.Extension {
+	if n.Extension <= 0 || !strings.HasPrefix(canonical, "+") || len(canonical) <= n.Extension {
 		return ""
 	}
 	return extensionPrefix + canonical[len(canonical)-n.Extension:]

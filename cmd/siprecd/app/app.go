@@ -36,6 +36,9 @@ import (
 // manifests.
 const stopWithin = 30 * time.Second
 
+// closeWithin is how long the store may take to close after that.
+const closeWithin = 5 * time.Second
+
 // App is a recorder. Make one with New.
 type App struct {
 	ctx     context.Context // lives longer than the serving: finishing needs it
@@ -63,6 +66,9 @@ type App struct {
 func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (*App, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &App{ctx: ctx, cancel: cancel, log: log, version: version, dir: cfg.Store.Dir}
+	if err := guardMemory(); err != nil {
+		log.Warn("the process's memory is not guarded", "err", err)
+	}
 	if err := a.open(cfg); err != nil {
 		return nil, errors.Join(err, a.rollBack())
 	}
@@ -114,9 +120,17 @@ func (a *App) openStore(cfg *config.Config, rules *policy.Rules) (err error) {
 		Normalise: rules.Normalise, Logger: a.log,
 	})
 	if err == nil {
-		a.onStop(func() error { return a.store.Close(a.ctx) })
+		a.onStop(a.closeStore)
 	}
 	return err
+}
+
+// closeStore saves what is to be saved, in bounded time also after stopWithin
+// has passed.
+func (a *App) closeStore() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(a.ctx), closeWithin)
+	defer cancel()
+	return a.store.Close(ctx)
 }
 
 func (a *App) openMedia(cfg *config.Config) (err error) {
@@ -205,6 +219,10 @@ func (a *App) serve(failed chan<- error, name string, run func() error) {
 func (a *App) Stop() error {
 	ctx, cancel := context.WithTimeout(a.ctx, stopWithin)
 	defer cancel()
+	// A disk that does not take the last audio must not keep the process for
+	// ever: then the next start finishes what is in the journal.
+	stop := context.AfterFunc(ctx, a.cancel)
+	defer stop()
 	a.rec.Drain()
 	err := a.sip.Shutdown(ctx)
 	a.stopSIP()
