@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"siprecd/media"
@@ -43,6 +44,7 @@ type call struct {
 	decision  policy.Decision
 	rec       *store.Recording // nil: not recorded
 	media     *media.Call
+	sink      *gate // between media and rec
 	layout    media.Layout
 	start     time.Time // sample 0
 	legs      []*leg    // by media line; nil where none is recorded
@@ -51,6 +53,19 @@ type call struct {
 	documents []store.Document
 	kept      int // bytes of documents
 	metadata  metadataState
+}
+
+// gate is a sink that can be shut.
+type gate struct {
+	media.Sink
+	shut atomic.Bool
+}
+
+// WritePackets implements media.Sink.
+func (g *gate) WritePackets(packets [][]byte) {
+	if !g.shut.Load() {
+		g.Sink.WritePackets(packets)
+	}
 }
 
 // leg is one recorded media line.
@@ -156,15 +171,19 @@ func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, erro
 func (k *call) open(rec *store.Recording, offer *sdp.Description) (*siprec.Answer, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	start := time.Now()
+	if k.media != nil { // of a recording that was discarded
+		k.media.Finish(time.Now())
+		k.legs = nil
+	}
+	start, sink := time.Now(), &gate{Sink: rec}
 	m, err := k.r.cfg.Media.NewCall(media.CallConfig{
 		Start: start, Layout: k.layout, Rate: 8000,
-		Bitrate: k.r.cfg.Bitrate, Complexity: k.r.cfg.Complexity, Sink: rec,
+		Bitrate: k.r.cfg.Bitrate, Complexity: k.r.cfg.Complexity, Sink: sink,
 	})
 	if err != nil {
 		return nil, err
 	}
-	k.rec, k.media, k.start = rec, m, start
+	k.rec, k.media, k.start, k.sink = rec, m, start, sink
 	k.event("established", "%s", k.decision.Reason)
 	a, err := k.applyLocked(offer)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"time"
 
 	"siprecd/media"
 	"siprecd/siprec"
@@ -51,12 +50,23 @@ func (k *call) applyLocked(offer *sdp.Description) (*siprec.Answer, error) {
 	for len(k.legs) < len(offer.Media) {
 		k.legs = append(k.legs, nil)
 	}
+	for i := len(offer.Media); i < len(k.legs); i++ {
+		k.closeLeg(i)
+	}
+	open := 0
+	var failed error
 	for i, m := range offer.Media {
 		am, err := k.applyLine(i, m, sides[i])
-		if err != nil {
-			return nil, err
+		if err != nil { // the other lines go on: a part of a call is better than none
+			k.flag("stream without a port")
+			am, failed = k.unwanted(m), err
+		} else if k.legs[i] != nil {
+			open++
 		}
 		a.Media = append(a.Media, am)
+	}
+	if open == 0 && failed != nil {
+		return nil, failed
 	}
 	return a, nil
 }
@@ -169,9 +179,11 @@ func (k *call) nameLine() {
 // discard turns the call into one that is not recorded. The caller holds mu.
 func (k *call) discard() {
 	k.r.log.Info("recording discarded: the call is not to be recorded", "recording", k.rec.ID(), "reason", k.decision.Reason)
-	k.media.Finish(time.Now())
+	k.sink.shut.Store(true)
 	k.rec.Discard()
-	k.rec, k.media, k.legs, k.history = nil, nil, nil, nil
+	// The client sends on until it is told: its ports stay ours until the
+	// session ends, or another call would be given what arrives there.
+	k.rec, k.history = nil, nil
 }
 
 // channel names a side as the recording's documents do.

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"time"
 
+	"siprecd/media"
 	"siprecd/siprec"
+	"siprecd/store"
 )
 
 // What the checks of readiness allow.
 const (
 	retryAfter    = 10 * time.Second // told with every 503
 	maxJournalAge = 5 * time.Second  // audio not yet durable
+	maxLate       = time.Second      // the media path behind its plan
 	minFreePorts  = 4                // media ports left for a next call
 )
 
@@ -29,34 +32,43 @@ func (r *Recorder) Admit() error {
 
 // Ready lists the conditions of readiness, always all of them in one order.
 func (r *Recorder) Ready() []Check {
+	h, load := r.cfg.Store.Health(), r.cfg.Media.Load() // before mu: they may ask the disk
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h := r.cfg.Store.Health()
-	load := r.cfg.Media.Load()
-	var draining, journal, disk, ports error
-	if r.draining {
-		draining = errors.New("the recorder is stopping and takes no new calls")
+	now := time.Now().UTC()
+	var out []Check
+	for _, v := range verdicts(r.draining, h, load, r.cfg.Reserve) {
+		out = append(out, r.check(now, v.name, v.err))
+	}
+	return out
+}
+
+// verdict is one condition of readiness; nil is good.
+type verdict struct {
+	name string
+	err  error
+}
+
+// verdicts judges the facts. The words hold no figure that changes by itself:
+// who follows the status would be told anew each time.
+func verdicts(draining bool, h store.Health, load media.Load, reserve uint64) []verdict {
+	v := []verdict{{name: "serving"}, {"store", h.LastError}, {name: "journal"}, {"disk", h.DiskError}, {name: "media"}, {name: "ports"}}
+	if draining {
+		v[0].err = errors.New("the recorder is stopping and takes no new calls")
 	}
 	if h.JournalAge > maxJournalAge {
-		journal = fmt.Errorf("audio has been waiting for the disk for more than %.0f s", maxJournalAge.Seconds())
+		v[2].err = fmt.Errorf("audio has been waiting for the disk for more than %.0f s", maxJournalAge.Seconds())
 	}
-	if h.DiskError == nil && h.DiskFree < r.cfg.Reserve {
-		disk = fmt.Errorf("less than the reserve of %d MiB is free", r.cfg.Reserve>>20)
+	if h.DiskError == nil && h.DiskFree < reserve {
+		v[3].err = fmt.Errorf("less than the reserve of %d MiB is free", reserve>>20)
 	}
-	if h.DiskError != nil {
-		disk = h.DiskError
+	if load.Late > maxLate {
+		v[4].err = fmt.Errorf("media is handled more than %.0f s late: the machine is too busy", maxLate.Seconds())
 	}
 	if load.PortsTotal-load.PortsUsed < minFreePorts {
-		ports = fmt.Errorf("fewer than %d of %d media ports are free", minFreePorts, load.PortsTotal)
+		v[5].err = fmt.Errorf("fewer than %d of %d media ports are free", minFreePorts, load.PortsTotal)
 	}
-	now := time.Now().UTC()
-	return []Check{
-		r.check(now, "serving", draining),
-		r.check(now, "store", h.LastError),
-		r.check(now, "journal", journal),
-		r.check(now, "disk", disk),
-		r.check(now, "ports", ports),
-	}
+	return v
 }
 
 // check renders one verdict and remembers since when it holds. The caller

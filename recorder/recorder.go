@@ -168,12 +168,15 @@ func (r *Recorder) Close(s *siprec.Session, end siprec.End) {
 	if k == nil {
 		return
 	}
-	if k.rec != nil {
-		k.finish(end)
-	}
 	r.mu.Lock()
-	delete(r.calls, s.ID())
+	delete(r.calls, s.ID()) // over: what is left is the store's, and it tells
 	r.mu.Unlock()
+	switch {
+	case k.rec != nil:
+		k.finish(end)
+	case k.media != nil: // of a recording that was discarded
+		k.media.Finish(end.At)
+	}
 }
 
 // Receiving says that media of the session arrived within the last seconds:

@@ -49,7 +49,7 @@ func (r *Recorder) storeFacts(s *Status) {
 	s.Recordings = Totals{Live: h.Live, Finished: h.Finished, Interrupted: uint64(h.Recovered), Stored: uint64(h.Recordings)}
 	s.Journal = Journal{
 		AgeSeconds: h.JournalAge.Seconds(), PendingBytes: int64(h.PendingBytes),
-		CommitMS: float64(h.LastCommit.Microseconds()) / 1000,
+		CommitMS: float64(h.LastCommit.Microseconds()) / 1000, Missed: h.Missed,
 	}
 	if h.LastError != nil {
 		s.Journal.Error = h.LastError.Error()
@@ -101,6 +101,9 @@ func (s *Status) judge() {
 					l.Channel, lineName(c.Line), c.ID))
 			}
 		}
+	}
+	if s.Journal.Missed > 0 {
+		s.Problems = append(s.Problems, "Audio of live calls is lost: the disk has been away for too long.")
 	}
 	s.OK = len(s.Problems) == 0
 	switch {

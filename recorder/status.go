@@ -64,7 +64,8 @@ type Totals struct {
 type Journal struct {
 	AgeSeconds   float64 `json:"age_seconds"` // age of the oldest audio that is not yet durable
 	PendingBytes int64   `json:"pending_bytes"`
-	CommitMS     float64 `json:"commit_ms"` // last group commit
+	CommitMS     float64 `json:"commit_ms"`      // last group commit
+	Missed       uint64  `json:"missed_packets"` // of live recordings: lost, since the disk was away too long
 	Error        string  `json:"error,omitempty"`
 }
 
@@ -77,7 +78,7 @@ type Disk struct {
 // Check is one condition of readiness: /readyz and the answer to OPTIONS come
 // from the same list.
 type Check struct {
-	Name  string    `json:"name"` // store, journal, media, sip, draining
+	Name  string    `json:"name"` // serving, store, journal, disk, media, ports
 	OK    bool      `json:"ok"`
 	Since time.Time `json:"since"`
 	Error string    `json:"error,omitempty"`

@@ -41,9 +41,6 @@ func (r *Recording) Discard() {
 // discard is the job behind Discard; it may run again after a failure. The row
 // goes first: without it the next start drops keybox and journal by itself.
 func (r *Recording) discard() error {
-	if err := r.store.journal.FlushWithin(2 * time.Second); err != nil {
-		return err
-	}
 	r.sealing.Lock()
 	defer r.sealing.Unlock()
 	r.mu.Lock()
@@ -51,6 +48,9 @@ func (r *Recording) discard() error {
 	r.mu.Unlock()
 	if err := errors.Join(r.store.catalog.Remove(e), r.store.catalog.DropKeybox(r.id)); err != nil {
 		return fmt.Errorf("discard recording: %w", err)
+	}
+	if err := r.store.journal.FlushWithin(2 * time.Second); err != nil { // only now: a full disk must not bring the row back
+		return err
 	}
 	if err := r.store.root.RemoveAll(disk.FolderOf(r.id)); err != nil {
 		return fmt.Errorf("discard recording: %w", err)

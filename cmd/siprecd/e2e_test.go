@@ -81,9 +81,9 @@ func (s *server) args(command string, args ...string) []string {
 }
 
 // start runs the server and waits until it is ready.
-func (s *server) start() {
+func (s *server) start(flags ...string) {
 	s.t.Helper()
-	s.cmd = exec.Command(program, s.args("serve")...)
+	s.cmd = exec.Command(program, s.args("serve", flags...)...)
 	s.log = &syncBuffer{}
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {

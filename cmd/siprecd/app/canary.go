@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -106,13 +107,20 @@ func CanaryNumber(dir string) (string, error) {
 }
 
 // CanaryTarget is the first listener that needs no certificate, if there is one.
+// One that is bound to every address is called on 127.0.0.1.
 func CanaryTarget(addrs []string) string {
+	target := addrs[0]
 	for _, t := range addrs {
 		if !strings.HasPrefix(t, "tls://") {
-			return t
+			target = t
+			break
 		}
 	}
-	return addrs[0]
+	network, at, _ := strings.Cut(target, "://")
+	if ap, err := netip.ParseAddrPort(at); err == nil && ap.Addr().IsUnspecified() {
+		return fmt.Sprintf("%s://127.0.0.1:%d", network, ap.Port())
+	}
+	return target
 }
 
 // PinnedTLS trusts the recorder's own certificate and no other: the canary
