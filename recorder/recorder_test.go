@@ -61,7 +61,7 @@ func TestOurSideIsRightWhoeverCalls(t *testing.T) {
 		a := r.heard(row.ID)
 		for ch, hz := range []float64{c.left, c.right} {
 			pcm := a.Channels[ch]
-			if l := level(pcm[len(pcm)/4:len(pcm)*3/4], hz); l < -20 {
+			if l := level(pcm[len(pcm)/4:len(pcm)*3/4], hz); l < -25 {
 				t.Errorf("%s: channel %d has its %.0f Hz at %.1f dBFS", c.name, ch, hz, l)
 			}
 		}
@@ -82,8 +82,8 @@ func TestHoldIsAMarkedGap(t *testing.T) {
 		t.Fatalf("the call went wrong: %s", rep)
 	}
 	row := r.finished(1)[0]
-	if row.Duration < 3.9 || row.Duration > 4.2 {
-		t.Errorf("%.2f s recorded of 4 s: the hold must stay in the recording", row.Duration)
+	if d := row.Duration - rep.TalkSeconds; d < -0.1 || d > 0.1 {
+		t.Errorf("%.2f s recorded of %.2f s: the hold must stay in the recording", row.Duration, rep.TalkSeconds)
 	}
 	if k := kinds(r.details(row.ID)); !slices.Contains(k, "hold") || !slices.Contains(k, "resume") {
 		t.Errorf("history %v tells no hold", k)
@@ -95,7 +95,7 @@ func TestHoldIsAMarkedGap(t *testing.T) {
 	if l := level(pcm[48000*3/2:48000*5/2], 440); l > -60 {
 		t.Errorf("during the hold the caller is at %.1f dBFS", l)
 	}
-	if l := level(pcm[48000*33/10:48000*38/10], 440); l < -20 {
+	if l := level(pcm[48000*33/10:48000*38/10], 440); l < -25 {
 		t.Errorf("after the hold the caller is at %.1f dBFS", l)
 	}
 }
@@ -238,7 +238,7 @@ func TestContradictingLabelsFallBackToOrder(t *testing.T) {
 	a := r.heard(row.ID)
 	for ch, hz := range []float64{440, 1000} {
 		pcm := a.Channels[ch]
-		if l := level(pcm[len(pcm)/4:len(pcm)*3/4], hz); l < -20 {
+		if l := level(pcm[len(pcm)/4:len(pcm)*3/4], hz); l < -25 {
 			t.Errorf("channel %d has its %.0f Hz at %.1f dBFS", ch, hz, l)
 		}
 	}
@@ -262,7 +262,7 @@ func TestLaterOfferWithoutACodecLeavesTheCallAsItWas(t *testing.T) {
 		t.Errorf("answered %d, want 488", code)
 	}
 	pcm := r.heard(r.finished(1)[0].ID).Channels[0]
-	if l := level(pcm[48000*14/10:48000*19/10], 440); l < -20 {
+	if l := level(pcm[48000*14/10:48000*19/10], 440); l < -25 {
 		t.Errorf("after the refused offer the caller is at %.1f dBFS", l)
 	}
 }
