@@ -52,7 +52,7 @@ type verdict struct {
 // verdicts judges the facts. The words hold no figure that changes by itself:
 // who follows the status would be told anew each time.
 func verdicts(draining bool, h store.Health, load media.Load, reserve uint64) []verdict {
-	v := []verdict{{name: "serving"}, {"store", h.LastError}, {name: "journal"}, {"disk", h.DiskError}, {name: "media"}, {name: "ports"}}
+	v := []verdict{{name: "serving"}, {"store", errors.Join(h.LastError, h.StuckError)}, {name: "journal"}, {"disk", h.DiskError}, {name: "media"}, {name: "ports"}}
 	if draining {
 		v[0].err = errors.New("the recorder is stopping and takes no new calls")
 	}

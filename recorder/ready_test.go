@@ -20,6 +20,7 @@ func TestVerdicts(t *testing.T) {
 		{"", func(*store.Health, *media.Load, *bool) {}},
 		{"serving", func(_ *store.Health, _ *media.Load, d *bool) { *d = true }},
 		{"store", func(h *store.Health, _ *media.Load, _ *bool) { h.LastError = broken }},
+		{"store", func(h *store.Health, _ *media.Load, _ *bool) { h.StuckError = broken }},
 		{"journal", func(h *store.Health, _ *media.Load, _ *bool) { h.JournalAge = 6 * time.Second }},
 		{"", func(h *store.Health, _ *media.Load, _ *bool) { h.JournalAge = time.Second }},
 		{"disk", func(h *store.Health, _ *media.Load, _ *bool) { h.DiskFree = 1<<30 - 1 }},

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"siprecd/store/disk"
+	"siprecd/store/work"
 )
 
 // When set, the test binary is the recorder that gets killed.
@@ -270,11 +272,11 @@ func TestDamagedJournal(t *testing.T) {
 		}
 	}
 	shut(t, s)
-	names, err := os.ReadDir(h.dir + "/journal")
+	names, err := filepath.Glob(h.dir + "/journal/journal-*.db")
 	if err != nil || len(names) != 1 {
 		t.Fatal(names, err)
 	}
-	file := h.dir + "/journal/" + names[0].Name()
+	file := names[0]
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -310,4 +312,9 @@ func TestDamagedJournal(t *testing.T) {
 		t.Errorf("manifest %s", text)
 	}
 	shut(t, s)
+}
+
+// hold is a job that keeps one of the pool's goroutines until release is closed.
+func hold(release <-chan struct{}) work.Job {
+	return work.Job{What: "hold", Urgent: true, Run: func() error { <-release; return nil }}
 }

@@ -2,13 +2,11 @@ package store
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	"siprecd/store/catalog"
 	"siprecd/store/disk"
-	"siprecd/store/journal"
 	"siprecd/store/work"
 )
 
@@ -23,7 +21,7 @@ func (r *Recording) Attribute(line, queue string, decision json.RawMessage) {
 
 // Discard ends a live recording that must not be kept and removes it: row,
 // index, keybox, files. It returns at once; the work is done in the
-// background, and a crash in its midst leaves nothing that can be opened.
+// background, and after a crash in its midst the next start goes on with it.
 // What the journal holds of it goes with the journal's file, within two
 // minutes.
 func (r *Recording) Discard() {
@@ -35,33 +33,46 @@ func (r *Recording) Discard() {
 		return
 	}
 	r.stream.Close()
+	r.submitDiscard()
+}
+
+func (r *Recording) submitDiscard() {
 	r.store.pool.Submit(work.Job{What: "discard recording", ID: r.name, Urgent: true, Run: r.discard})
 }
 
-// discard is the job behind Discard; it may run again after a failure. The row
-// goes first: without it the next start drops keybox and journal by itself.
+// discard is the job behind Discard; it may run again after a failure. The
+// state says first that all is to go, and goes last, with the row: a start
+// takes nothing away that it does not know to be unwanted. What then is left in
+// the journal has neither row nor keybox, by which the next start knows it.
 func (r *Recording) discard() error {
 	r.sealing.Lock()
 	defer r.sealing.Unlock()
+	r.state.Discarded = true
+	marked, err := r.entry(partState)
+	if err == nil {
+		err = r.store.catalog.PutLive(marked)
+	}
+	if err != nil {
+		return fmt.Errorf("discard recording: %w", err)
+	}
 	r.mu.Lock()
 	e := catalog.Entry{ID: r.id, Line: r.row.Line, Numbers: r.store.numbersOf(r.details)}
 	r.mu.Unlock()
-	if err := errors.Join(r.store.catalog.Remove(e), r.store.catalog.DropKeybox(r.id)); err != nil {
-		return fmt.Errorf("discard recording: %w", err)
-	}
-	if err := r.store.journal.FlushWithin(2 * time.Second); err != nil { // only now: a full disk must not bring the row back
-		return err
-	}
 	if err := r.store.root.RemoveAll(disk.FolderOf(r.id)); err != nil {
 		return fmt.Errorf("discard recording: %w", err)
 	}
-	var segments []journal.Segment
-	for _, g := range r.store.journal.Segments() {
-		if g.ID == r.id {
-			segments = append(segments, g)
+	if err := r.store.catalog.DropKeybox(r.id); err != nil {
+		return fmt.Errorf("discard recording: %w", err)
+	}
+	if err := r.store.catalog.Remove(e); err != nil {
+		return fmt.Errorf("discard recording: %w", err)
+	}
+	if r.stream != nil { // only now: a full disk must not bring the row back
+		if err := r.store.journal.FlushWithin(2*time.Second, r.store.stop); err != nil {
+			return err
 		}
 	}
-	r.store.journal.Release(segments...)
+	r.store.journal.Forget(r.id)
 	r.store.mu.Lock()
 	delete(r.store.live, r.id)
 	r.store.mu.Unlock()

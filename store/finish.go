@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -86,7 +85,7 @@ func (r *Recording) makeFolder() (disk.Folder, error) {
 // end; negative: not trimmed. The folder is not synced yet.
 func (r *Recording) sealSegment(seq, end int, total int64) error {
 	st, from := &r.state, seq*r.state.Per
-	content, err := r.store.journal.Read(journal.Segment{ID: r.id, Seq: uint32(seq)})
+	content, err := r.store.journal.Read(journal.Segment{ID: r.id, Seq: uint32(seq)}, st.Per)
 	if err != nil {
 		return fmt.Errorf("read journal: %w", err)
 	}
@@ -110,6 +109,7 @@ func (r *Recording) sealSegment(seq, end int, total int64) error {
 	}
 	sum, err := f.Put(kept.SegmentName(seq), data)
 	if err != nil {
+		r.folder = disk.Folder{} // it may be gone: the next try makes it
 		return err
 	}
 	for _, m := range laid.Missing {
@@ -176,10 +176,12 @@ func (r *Recording) submitFinish() {
 	r.store.pool.Submit(work.Job{What: "finish recording", ID: r.name, Urgent: true, Run: r.finish})
 }
 
-// finish is the job behind Finish; it may run again after a failure.
+// finish is the job behind Finish; it may run again after a failure. A manifest
+// that is signed was written by a run that came as far as that: it holds, and
+// only the catalogue is behind.
 func (r *Recording) finish() error {
 	if r.stream != nil {
-		if err := r.store.journal.FlushWithin(2 * time.Second); err != nil {
+		if err := r.store.journal.FlushWithin(2*time.Second, r.store.stop); err != nil {
 			return err
 		}
 	}
@@ -188,6 +190,9 @@ func (r *Recording) finish() error {
 	r.mu.Lock()
 	closing, packets := *r.closing, r.packets
 	r.mu.Unlock()
+	if m := kept.Valid(r.store.root, disk.FolderOf(r.id), r.name, r.store.signer.Public()); m != nil {
+		return r.book(closing, *m)
+	}
 	total := closing.Samples
 	if total <= 0 {
 		total = -1
@@ -263,7 +268,7 @@ func (r *Recording) writeManifest(m *Manifest, d Details) error {
 	if err != nil {
 		return fmt.Errorf("encode details: %w", err)
 	}
-	sealed, err := sealTo(r.state.Recipient, plain)
+	sealed, err := seal.SealTo(r.state.Recipient, plain)
 	if err != nil {
 		return fmt.Errorf("seal details: %w", err)
 	}
@@ -285,28 +290,14 @@ func (r *Recording) writeManifest(m *Manifest, d Details) error {
 	return f.Sync()
 }
 
-func sealTo(recipient string, plain []byte) ([]byte, error) {
-	var out bytes.Buffer
-	w, err := seal.EncryptTo(&out, recipient)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(plain); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil { // before the bytes are looked at: it adds the last ones
-		return nil, err
-	}
-	return out.Bytes(), nil
-}
-
 // book makes the recording finished in the catalogue and lets the journal go.
 func (r *Recording) book(c Closing, m Manifest) error {
 	r.mu.Lock()
 	row := r.row
 	r.mu.Unlock()
 	row.State, row.Ended, row.Duration = Finished, m.Ended, m.Duration
-	row.Cause, row.Flags = m.Cause, m.Flags
+	row.Cause, row.Flags, row.Interrupted = m.Cause, m.Flags, m.Interrupted
+	row.Line, row.Queue = m.Line, m.Queue
 	row.count(m.Segments)
 	d := c.Details
 	d.Documents = nil // large; they stay in details.json.age

@@ -14,6 +14,8 @@ type Health struct {
 	LastCommit   time.Duration // how long the last journal commit took
 	LastError    error         // of the last journal commit; nil: it worked
 	Backlog      int           // segments and recordings waiting to be sealed
+	StuckJobs    int           // of them, those that have failed again and again; none when all is well
+	StuckError   error         // why one of them does not succeed; nil: none is stuck
 	Live         int           // recordings not finished
 	Finished     uint64        // recordings finished since start
 	Recovered    int           // interrupted recordings finished by Open
@@ -37,6 +39,7 @@ func (s *Store) Health() Health {
 	}
 	if s.pool != nil {
 		h.Backlog = s.pool.Backlog()
+		h.StuckJobs, h.StuckError = s.pool.Stuck()
 	}
 	if s.catalog != nil {
 		if t, err := s.catalog.Totals(); err == nil {

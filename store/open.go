@@ -17,6 +17,7 @@ import (
 	"siprecd/store/journal"
 	"siprecd/store/remote"
 	"siprecd/store/seal"
+	"siprecd/store/trouble"
 	"siprecd/store/work"
 )
 
@@ -75,6 +76,8 @@ type Store struct {
 	pool       *work.Pool       // nil when ReadOnly
 	server     *remote.Server   // nil when ReadOnly
 
+	trial     trouble.Trouble // of saving details
+	shut      bool            // the parts are closed
 	mu        sync.Mutex
 	live      map[catalog.ID]*Recording
 	closed    bool
@@ -86,14 +89,17 @@ type Store struct {
 }
 
 // Open opens the folder that seal.InitKeys prepared. Recordings that a crash
-// left live are finished before it returns. A second process that wants to
-// write gets ErrLocked at once.
+// left live are finished before it returns, but for those that two seconds are
+// too short for: the rest is finished in the background. It refuses a folder
+// that cannot be written, and one where a database is missing that was there. A
+// second process that wants to write gets ErrLocked at once.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
 	s := &Store{
 		options: o,
 		log:     o.Logger.With("component", "store"),
 		live:    map[catalog.ID]*Recording{},
+		trial:   trouble.Trouble{What: "details cannot be saved; will be tried again", Over: "details are saved again"},
 		stop:    make(chan struct{}),
 	}
 	open := s.openWriting
@@ -144,7 +150,7 @@ func (s *Store) openReading(context.Context) error {
 	}
 	if s.catalog, err = catalog.Open(s.options.Dir, s.host, true, s.log); err != nil {
 		if errors.Is(err, catalog.ErrBusy) {
-			err = fmt.Errorf("%w: %w", ErrLocked, err)
+			err = fmt.Errorf("%w: %w", ErrLocked, remote.ErrUnanswered)
 		}
 		return err
 	}
@@ -163,16 +169,19 @@ func (s *Store) openWriting(ctx context.Context) error {
 	if err := s.openRecipients(); err != nil {
 		return err
 	}
-	if err := check.RemoveStamp(s.root); err != nil {
-		return err
-	}
 	s.tree = disk.NewTree(s.root)
 	for _, dir := range []string{"journal", "recordings"} {
 		if _, err := s.tree.Make(dir); err != nil {
 			return err
 		}
+		if err := disk.Probe(s.root, dir); err != nil {
+			return err
+		}
 	}
 	if s.catalog, err = catalog.Open(s.options.Dir, s.host, false, s.log); err != nil {
+		return err
+	}
+	if err := check.RemoveStamp(s.root); err != nil {
 		return err
 	}
 	s.shelf = liveShelf{s.catalog, s}
@@ -212,10 +221,17 @@ func (s *Store) background() {
 	}
 }
 
+// grace is how long after the end of Close's context a disk that works may take
+// to come to an end.
+const grace = 500 * time.Millisecond
+
 // Close saves what is to be saved and leaves a stamp by which Verify can tell
 // any later change of the databases. Recordings that are still live are
 // finished, as interrupted, by the next Open. Nobody may use the store or its
 // recordings any more.
+//
+// An error says what is left undone; the next Open does it. When ctx ends
+// first, the folder stays locked until the disk answers or the process ends.
 func (s *Store) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if s.closed {
@@ -224,26 +240,64 @@ func (s *Store) Close(ctx context.Context) error {
 	}
 	s.closed = true
 	s.mu.Unlock()
-	writing := s.journal != nil
 	close(s.stop)
-	s.work.Wait()
+	done := make(chan error, 1)
+	go func() { done <- s.shutDown(ctx) }() // not waited for where a disk hangs: nothing could end it
 	var err error
-	if writing {
-		err = s.journal.Flush(ctx)
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		late := time.NewTimer(grace)
+		defer late.Stop()
+		select {
+		case err = <-done:
+		case <-late.C:
+			err = errors.Join(ctx.Err(), errors.New("the disk does not answer"))
+		}
 	}
-	err = errors.Join(err, s.closeParts())
-	if writing && err == nil {
-		err = check.WriteStamp(s.root, s.signer)
-	}
-	if err = errors.Join(err, s.release()); err != nil {
+	if err = errors.Join(err, s.undone()); err != nil {
 		return fmt.Errorf("close store: %w", err)
 	}
 	return nil
 }
 
+func (s *Store) shutDown(ctx context.Context) (err error) {
+	s.work.Wait()
+	if s.journal != nil {
+		err = s.journal.Flush(ctx)
+	}
+	err = errors.Join(err, s.closeParts())
+	if s.journal != nil && err == nil {
+		err = check.WriteStamp(s.root, s.signer)
+	}
+	return errors.Join(err, s.release())
+}
+
+// undone says what should have been done by now and is not.
+func (s *Store) undone() error {
+	ended, waiting := 0, 0
+	for _, r := range s.liveRecordings() {
+		r.mu.Lock()
+		if r.closing != nil || r.discarded {
+			ended++
+		}
+		r.mu.Unlock()
+	}
+	if s.journal != nil {
+		waiting = s.journal.Stats().Pending
+	}
+	if ended == 0 && waiting == 0 {
+		return nil
+	}
+	return fmt.Errorf("left undone: %d ended recordings are not finished, which the next start does, and %d bytes of audio are not on disk", ended, waiting)
+}
+
 // closeParts closes what Open started, in the reverse order.
-func (s *Store) closeParts() error {
-	var err error
+func (s *Store) closeParts() (err error) {
+	if s.shut {
+		return nil
+	}
+	s.shut = true
 	if s.server != nil {
 		err = errors.Join(err, s.server.Close())
 	}
@@ -259,7 +313,6 @@ func (s *Store) closeParts() error {
 	if r, ok := s.shelf.(*remote.Client); ok {
 		err = errors.Join(err, r.Close())
 	}
-	s.server, s.pool, s.journal, s.catalog, s.shelf = nil, nil, nil, nil, nil
 	return err
 }
 
@@ -272,7 +325,6 @@ func (s *Store) release() error {
 	}
 	if s.root != nil {
 		err = errors.Join(err, s.root.Close())
-		s.root = nil
 	}
 	return err
 }

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 
 	"filippo.io/age"
@@ -150,36 +148,8 @@ func Export(w io.Writer, x *Sealed, holders ...age.Identity) error {
 //
 // dir must exist; files in it are not overwritten.
 func ExportSealed(dir string, x *Sealed) error {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("export %s: %w", x.ID, err)
-	}
-	put := func(name string, data []byte, err error) error {
-		if err != nil {
-			return err
-		}
-		f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		_, err = f.Write(data)
-		return errors.Join(err, f.Close())
-	}
-	files := []ManifestFileInfo{x.Manifest.Details}
-	for _, g := range x.Manifest.Segments {
-		files = append(files, ManifestFileInfo{File: g.File, SHA256: g.SHA256})
-	}
-	err = errors.Join(
-		put(KeyboxFile, x.Keybox, nil),
-		put(ManifestFile, x.ManifestBytes, nil),
-		put(SignatureFile, x.Signature, nil))
-	for _, f := range files {
-		if err == nil {
-			data, err2 := x.read(f.File, f.SHA256)
-			err = put(f.File, data, err2)
-		}
-	}
-	if err = errors.Join(err, root.Close()); err != nil {
+	whole := map[string][]byte{KeyboxFile: x.Keybox, ManifestFile: x.ManifestBytes, SignatureFile: x.Signature}
+	if err := kept.CopyOut(dir, &x.Manifest, whole, x.read); err != nil {
 		return fmt.Errorf("export %s: %w", x.ID, err)
 	}
 	return nil

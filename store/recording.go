@@ -29,6 +29,7 @@ type state struct {
 	Segments  []ManifestSegment `json:"segments"` // sealed and durable
 	Gaps      []Gap             `json:"gaps,omitempty"`
 	Damaged   bool              `json:"damaged,omitempty"`
+	Discarded bool              `json:"discarded,omitempty"` // all of it is to go
 }
 
 func (s *state) cutting() kept.Cutting { return kept.Cutting{Per: s.Per, PreSkip: s.PreSkip} }
@@ -229,8 +230,9 @@ func (s *Store) saveDetails() {
 	if len(entries) == 0 {
 		return
 	}
-	if err := s.catalog.PutLive(entries...); err != nil {
-		s.log.Error("cannot save details; will be tried again", "err", err)
+	err := s.catalog.PutLive(entries...)
+	s.trial.Tell(s.log, err)
+	if err != nil {
 		for _, r := range changed {
 			r.Update(func(*Details) {})
 		}

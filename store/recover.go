@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"time"
 
 	"siprecd/store/catalog"
@@ -12,17 +14,19 @@ import (
 	"siprecd/store/journal"
 )
 
+// recoverWithin is how long Open waits for all that it has to finish.
+const recoverWithin = 2 * time.Second
+
 // recover finishes what a former run left live. The segments still open are
 // sealed from the journal just as at a cut; no key holder is needed.
 func (s *Store) recover(ctx context.Context) error {
-	segments := map[catalog.ID]uint32{} // the last one in the journal
+	frames := map[catalog.ID][]int{} // the segments in the journal
 	for _, g := range s.journal.Segments() {
-		segments[g.ID] = max(segments[g.ID], g.Seq)
+		frames[g.ID] = append(frames[g.ID], int(g.Seq))
 	}
 	var left []*Recording
 	err := s.catalog.Live(func(id catalog.ID, text []byte, err error) {
-		last, audio := segments[id]
-		r, err2 := s.leftover(id, text, last, audio)
+		r, err2 := s.leftover(id, text, frames[id])
 		if err = errors.Join(err, err2); err != nil {
 			s.log.Error("cannot finish an interrupted recording; its files stay as they are", "id", disk.Name(id), "err", err)
 			return
@@ -35,44 +39,70 @@ func (s *Store) recover(ctx context.Context) error {
 		return fmt.Errorf("read live recordings: %w", err)
 	}
 	s.forgetStrays(left)
-	if err := s.catalog.DropStrayKeyboxes(); err != nil {
-		return fmt.Errorf("look for stray keyboxes: %w", err)
-	}
+	s.dropStrayKeyboxes(frames)
 	for _, r := range left {
-		r.submitFinish()
-	}
-	for _, r := range left {
-		if err := s.awaitRecovery(ctx, r); err != nil {
-			return err
+		if r.discarded {
+			r.submitDiscard()
+		} else {
+			r.submitFinish()
 		}
 	}
-	if len(left) > 0 {
-		s.log.Warn("interrupted recordings finished", "count", len(left))
+	return s.awaitRecovery(ctx, left)
+}
+
+// awaitRecovery waits for all of them, but not long. What cannot be finished
+// yet (the disk is full) is tried again in the background: it must not keep
+// the recorder from recording.
+func (s *Store) awaitRecovery(ctx context.Context, left []*Recording) error {
+	limited, cancel := context.WithTimeout(ctx, recoverWithin)
+	defer cancel()
+	late := 0
+	for _, r := range left {
+		select {
+		case <-r.done:
+		case <-limited.Done():
+			select {
+			case <-r.done:
+			default:
+				late++
+			}
+		}
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if late > 0 {
+		s.log.Error("interrupted recordings are not finished yet: this goes on in the background", "count", late)
+	}
+	if len(left) > late {
+		s.log.Warn("interrupted recordings finished", "count", len(left)-late)
+	}
+	s.mu.Lock()
 	s.recovered, s.finished = len(left), 0
+	s.mu.Unlock()
 	return nil
 }
 
-// awaitRecovery waits for one recording. One that cannot be finished yet (the
-// disk is full) is tried again in the background: it must not keep the
-// recorder from recording.
-func (s *Store) awaitRecovery(ctx context.Context, r *Recording) error {
-	limit := time.NewTimer(10 * time.Second)
-	defer limit.Stop()
-	select {
-	case <-r.done:
-		return nil
-	case <-limit.C:
-		s.log.Error("an interrupted recording is not finished yet", "id", r.name)
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// dropStrayKeyboxes drops the keyboxes of admissions that a crash cut off. That
+// it cannot is no harm.
+func (s *Store) dropStrayKeyboxes(frames map[catalog.ID][]int) {
+	kept, err := s.catalog.DropStrayKeyboxes(func(id catalog.ID) bool {
+		_, err := s.root.Stat(disk.FolderOf(id))
+		return len(frames[id]) > 0 || !errors.Is(err, fs.ErrNotExist)
+	})
+	if err != nil {
+		s.log.Warn("cannot look for keyboxes without a recording; they stay", "err", err)
+	}
+	if kept > 0 {
+		s.log.Error("there are keyboxes without a recording in the catalogue, and they stay: "+
+			"is catalog.db older than keys.db? See verify", "at least", kept)
 	}
 }
 
-// leftover rebuilds a recording from its state. It returns nil for one whose
+// leftover rebuilds a recording from its state and from the segments that the
+// journal holds of it. It returns nil for one whose
 // admission was never answered: there is a row, but no keybox and no audio.
-func (s *Store) leftover(id catalog.ID, text []byte, last uint32, audio bool) (*Recording, error) {
+func (s *Store) leftover(id catalog.ID, text []byte, frames []int) (*Recording, error) {
 	if text == nil {
 		return nil, nil
 	}
@@ -80,7 +110,7 @@ func (s *Store) leftover(id catalog.ID, text []byte, last uint32, audio bool) (*
 	if err := json.Unmarshal(text, &r.state); err != nil {
 		return nil, fmt.Errorf("read state: %w", err)
 	}
-	if _, err := s.catalog.Keybox(id); errors.Is(err, ErrNotFound) && !audio && len(r.state.Segments) == 0 {
+	if _, err := s.catalog.Keybox(id); errors.Is(err, ErrNotFound) && !r.state.Discarded && len(frames)+len(r.state.Segments) == 0 {
 		return nil, s.catalog.Remove(catalog.Entry{ID: id})
 	}
 	row, err := s.catalog.Row(id)
@@ -94,9 +124,10 @@ func (s *Store) leftover(id catalog.ID, text []byte, last uint32, audio bool) (*
 	if err := errors.Join(json.Unmarshal(row, &r.row), json.Unmarshal(details, &r.details)); err != nil {
 		return nil, fmt.Errorf("read row: %w", err)
 	}
-	if err := r.measure(last, audio); err != nil {
+	if err := r.measure(frames); err != nil {
 		return nil, err
 	}
+	r.discarded = r.state.Discarded
 	r.row.Interrupted = true
 	r.closing = &Closing{
 		Ended:   r.row.Started.Add(time.Duration(r.state.cutting().Length(r.packets)) * time.Second / 48000),
@@ -109,19 +140,30 @@ func (s *Store) leftover(id catalog.ID, text []byte, last uint32, audio bool) (*
 	return r, nil
 }
 
-// measure finds out how many packets there are.
-func (r *Recording) measure(last uint32, audio bool) error {
+// measure finds out how many packets there are: as far as any segment goes.
+// Entries that do not open count by their headers, unless not one of a segment
+// opens and it does not even follow on what is known: then a damaged header
+// made it up.
+func (r *Recording) measure(frames []int) error {
 	for _, g := range r.state.Segments {
 		r.packets = max(r.packets, (g.Seq+1)*r.state.Per)
 	}
-	if !audio || r.state.has(int(last)) {
-		return nil
+	slices.Sort(frames)
+	for _, seq := range frames {
+		if r.state.has(seq) {
+			continue
+		}
+		c, err := r.store.journal.Read(journal.Segment{ID: r.id, Seq: uint32(seq)}, r.state.Per)
+		if err != nil {
+			return fmt.Errorf("read journal: %w", err)
+		}
+		if len(c.Packets) == 0 && seq > r.state.cutting().Segments(r.packets) {
+			r.state.Damaged = true
+			r.store.log.Error("journal frames do not open", "id", r.name, "segment", seq, "frames", c.Damaged)
+			continue
+		}
+		r.packets = max(r.packets, c.End)
 	}
-	c, err := r.store.journal.Read(journal.Segment{ID: r.id, Seq: last})
-	if err != nil {
-		return fmt.Errorf("read journal: %w", err)
-	}
-	r.packets = max(r.packets, c.First+len(c.Packets))
 	return nil
 }
 
@@ -140,12 +182,16 @@ func (s *Store) forgetStrays(left []*Recording) {
 }
 
 // isOver says whether frames of the recording may be forgotten: it is finished,
-// or there never was an answered admission. A row that cannot be read keeps
-// its frames.
+// or it was discarded, and has neither row nor keybox. A row that cannot be
+// read keeps its frames, and so does a keybox: the catalogue may be an old one.
 func (s *Store) isOver(id catalog.ID) bool {
 	text, err := s.catalog.Row(id)
-	if err != nil {
+	if errors.Is(err, ErrNotFound) {
+		_, err = s.catalog.Keybox(id)
 		return errors.Is(err, ErrNotFound)
+	}
+	if err != nil {
+		return false
 	}
 	var row Row
 	return json.Unmarshal(text, &row) == nil && row.State == Finished

@@ -23,8 +23,13 @@
 // loses at most that. Segment files are written by temp, fsync, read back,
 // rename, fsync of the folder, and only then does the journal let go. When
 // Finish returns nil all of it is durable. The recorder's own keys open no
-// finished recording; frames of it may stand in the journal for up to a minute
-// after its end while other calls keep that journal file alive.
+// finished recording; frames of it may stand in the journal for up to two
+// minutes after its end while other calls keep that journal file alive.
+//
+// Open makes new databases only in a folder where nothing was recorded yet, and
+// recovery takes nothing away that speaks of a recording: a manifest that is
+// signed is believed and never written again, a keybox goes only when nothing
+// was ever recorded for it, frames that open are sealed before they go.
 //
 // When the disk fails or is full, live calls go on from memory (60 s a call,
 // then packets are counted as a gap), Begin refuses, and all resumes by itself.

@@ -31,6 +31,8 @@ import (
 	"go.etcd.io/bbolt"
 	berrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
+
+	"siprecd/store/trouble"
 )
 
 // ErrDamaged is returned (wrapped) when a database file cannot be read.
@@ -66,6 +68,7 @@ type DB struct {
 
 	open sync.RWMutex // read-held by View, written when the file is replaced
 	db   *bbolt.DB
+	file *os.File // db's own, to be told from what the path leads to
 
 	queueMu sync.Mutex
 	queue   []*call
@@ -73,6 +76,7 @@ type DB struct {
 	writer sync.Mutex // held by the one who commits
 	failed error
 	tried  time.Time // last try to replace a failed file
+	trial  trouble.Trouble
 }
 
 type call struct {
@@ -82,22 +86,38 @@ type call struct {
 
 // Open opens the file, making it when it is missing and not ReadOnly.
 func Open(path string, o Options) (*DB, error) {
-	d := &DB{path: path, options: o, log: o.Logger.With("db", filepath.Base(path))}
+	d := &DB{path: path, options: o, log: o.Logger.With("db", filepath.Base(path)),
+		trial: trouble.Trouble{What: "database cannot be written", Over: "database is written again"}}
 	if !o.ReadOnly {
 		if err := d.create(); err != nil {
 			return nil, fmt.Errorf("make %s: %w", filepath.Base(path), err)
 		}
 	}
-	db, err := d.openFile(path, o.ReadOnly)
+	db, file, err := d.openFile(path, o.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
-	d.db = db
+	d.db, d.file = db, file
 	return d, nil
 }
 
-func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
-	var file *os.File
+// Intact says whether the path still leads to the open file: one that was
+// removed or replaced under us is written in vain.
+func (d *DB) Intact() error {
+	d.open.RLock()
+	defer d.open.RUnlock()
+	have, err := d.file.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(d.path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(have, there) {
+		return fmt.Errorf("%w: %s was removed or replaced while it is open", ErrDamaged, filepath.Base(d.path))
+	}
+	return err
+}
+
+func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, file *os.File, err error) {
 	err = d.guard(func() error {
 		db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 			Timeout:         time.Second,
@@ -127,7 +147,7 @@ func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
 		if readOnly { // a reader must never keep the recorder from starting
 			err = unix.Flock(int(file.Fd()), unix.LOCK_UN)
 		}
-		return db, err
+		return db, file, err
 	case file != nil:
 		// bbolt has closed it, unless it panicked. Then its mapping keeps the
 		// file open, and locked, for the life of the process.
@@ -136,9 +156,9 @@ func (d *DB) openFile(path string, readOnly bool) (db *bbolt.DB, err error) {
 	}
 	var errno syscall.Errno // the system refuses; that says nothing of the file
 	if errors.As(err, &errno) || errors.Is(err, berrors.ErrTimeout) || errors.Is(err, ErrDamaged) {
-		return nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
+		return nil, nil, fmt.Errorf("open %s: %w", filepath.Base(path), err)
 	}
-	return nil, fmt.Errorf("open %s: %w: %w", filepath.Base(path), ErrDamaged, err)
+	return nil, nil, fmt.Errorf("open %s: %w: %w", filepath.Base(path), ErrDamaged, err)
 }
 
 // wholeFile refuses a file that has been cut short. bbolt would read on behind
@@ -165,7 +185,7 @@ func (d *DB) create() error {
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	db, err := d.openFile(temp, false)
+	db, _, err := d.openFile(temp, false)
 	if err != nil {
 		return err
 	}
@@ -249,6 +269,9 @@ func (d *DB) Update(fn func(*Tx) error) error {
 
 func (d *DB) commit(batch []*call) {
 	if err := d.writable(); err != nil {
+		if !d.options.NoRotate {
+			d.trial.Tell(d.log, err)
+		}
 		for _, c := range batch {
 			c.done <- err
 		}
@@ -263,8 +286,10 @@ func (d *DB) commit(batch []*call) {
 	}
 	if err != nil && !refused {
 		d.failed = err
-		d.log.Error("database has failed a write and is not written again", "err", err)
 		err = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	if !d.options.NoRotate && !refused { // else the owner says it: each file fails once
+		d.trial.Tell(d.log, err)
 	}
 	for _, c := range batch {
 		c.done <- err
@@ -300,7 +325,6 @@ func (d *DB) writable() error {
 	if err := d.replace(); err != nil {
 		return fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	d.log.Warn("database moved to a new file after a failed write")
 	d.failed = nil
 	return nil
 }
@@ -327,8 +351,9 @@ func (d *DB) replace() error {
 	}
 	err := d.adopt(temp)
 	var db *bbolt.DB
+	var file *os.File
 	if err == nil {
-		db, err = d.openFile(d.path, false)
+		db, file, err = d.openFile(d.path, false)
 	}
 	if err != nil {
 		d.failed = err // the old file may have lost its name: it must not be written
@@ -336,13 +361,13 @@ func (d *DB) replace() error {
 	}
 	d.open.Lock()
 	old := d.db
-	d.db = db
+	d.db, d.file = db, file
 	d.open.Unlock()
 	return old.Close()
 }
 
 func (d *DB) copyTo(temp string) error {
-	dst, err := d.openFile(temp, false)
+	dst, _, err := d.openFile(temp, false)
 	if err != nil {
 		return err
 	}

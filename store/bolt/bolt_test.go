@@ -164,3 +164,83 @@ func TestDamaged(t *testing.T) {
 		t.Errorf("mangled pages: %v", err)
 	}
 }
+
+// TestMetas damages each meta page in each of its parts: bbolt opens the file
+// with the other one, Check says so.
+func TestMetas(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	d := open(t, path, options())
+	for i := range 7 {
+		if err := put(d, "key", fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkMetas(path); err != nil {
+			t.Errorf("after %d commits: %v", i+1, err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func() error {
+		d := open(t, path, Options{ReadOnly: true, Logger: options().Logger})
+		return errors.Join(d.Check(func([]string, []byte, []byte) error { return nil }), d.Close())
+	}
+	for page := range 2 {
+		for _, at := range []int{0, 8, pageHeader, pageHeader + 4, pageHeader + txidAt, pageHeader + sumAt} {
+			bad := bytes.Clone(good)
+			bad[page*os.Getpagesize()+at] ^= 1
+			if err := os.WriteFile(path, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := check(); !errors.Is(err, ErrDamaged) {
+				t.Errorf("meta page %d, byte %d flipped: %v", page, at, err)
+			}
+		}
+	}
+	old := bytes.Clone(good) // the newest page as it was two transactions ago
+	copy(old[:os.Getpagesize()], make([]byte, os.Getpagesize()))
+	if err := os.WriteFile(path, old, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkMetas(path); err == nil {
+		t.Error("a page of zeroes passes")
+	}
+	if err := os.WriteFile(path, good, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestIntact takes the file away, and puts another in its place.
+func TestIntact(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	d := open(t, path, options())
+	if err := errors.Join(put(d, "a", "b"), d.Intact(), d.Compact(), d.Intact()); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.Rename(path, path+".away")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Intact(); !errors.Is(err, ErrDamaged) {
+		t.Errorf("removed: %v", err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Intact(); !errors.Is(err, ErrDamaged) {
+		t.Errorf("replaced: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -9,12 +9,16 @@ import (
 	berrors "go.etcd.io/bbolt/errors"
 )
 
-// Check walks every bucket and key, calls fn for each value, and then runs
+// Check checks both meta pages, walks every bucket and key, calls fn for each value, and then runs
 // bbolt's own check of pages and free list. The walk comes first: bbolt checks
 // on a goroutine of its own, where a badly damaged page would end the process.
 // The first structural fault ends the check with ErrDamaged; errors of fn are
-// returned as they are. Path is the bucket names from the root.
+// returned as they are. A damaged meta page does not end it. Path is the bucket names from the root.
 func (d *DB) Check(fn func(path []string, key, value []byte) error) error {
+	return errors.Join(checkMetas(d.path), d.checkPages(fn))
+}
+
+func (d *DB) checkPages(fn func(path []string, key, value []byte) error) error {
 	err := d.View(func(tx *Tx) error {
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 			return walk([]string{string(name)}, b, fn)

@@ -88,11 +88,18 @@ type Catalog struct {
 	check      *seal.Index
 }
 
-// Open opens both files in dir, making them when they are missing.
+// Open opens both files in dir. It makes them when there is nothing yet that
+// they should know of: an empty catalogue beside recordings would be taken for
+// the truth.
 func Open(dir string, host *seal.Host, readOnly bool, log *slog.Logger) (*Catalog, error) {
 	c := &Catalog{box: map[string]*seal.Box{}}
 	if err := c.derive(host); err != nil {
 		return nil, err
+	}
+	if !readOnly {
+		if err := complete(dir, log); err != nil {
+			return nil, err
+		}
 	}
 	var err error
 	c.rows, err = bolt.Open(filepath.Join(dir, File), bolt.Options{
@@ -105,6 +112,9 @@ func Open(dir string, host *seal.Host, readOnly bool, log *slog.Logger) (*Catalo
 	}
 	c.keys, err = bolt.Open(filepath.Join(dir, KeysFile), bolt.Options{
 		ReadOnly: readOnly, Buckets: []string{boxes}, Logger: log})
+	if errors.Is(err, bolt.ErrBusy) {
+		err = fmt.Errorf("%w: %w", ErrBusy, err)
+	}
 	if err != nil {
 		return nil, errors.Join(err, c.rows.Close())
 	}
@@ -129,6 +139,18 @@ func (c *Catalog) derive(host *seal.Host) (err error) {
 
 // Close closes both files.
 func (c *Catalog) Close() error { return errors.Join(c.rows.Close(), c.keys.Close()) }
+
+// Intact says whether one of the files, by its name, is still the one at its
+// path.
+func (c *Catalog) Intact(file string) error {
+	switch file {
+	case File:
+		return c.rows.Intact()
+	case KeysFile:
+		return c.keys.Intact()
+	}
+	return fmt.Errorf("%s: %w", file, ErrNotFound)
+}
 
 // Admit writes a new recording and its keybox. When it returns nil both are
 // durable. The two files are synced at the same time.

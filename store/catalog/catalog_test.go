@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"siprecd/store/bolt"
@@ -106,29 +107,99 @@ func TestMoved(t *testing.T) {
 	}
 }
 
+// TestStrayKeyboxes drops what one crash can leave, and keeps everything when
+// the keyboxes without a row speak of an older catalogue.
 func TestStrayKeyboxes(t *testing.T) {
-	c, dir := openCatalog(t)
-	if err := c.Admit(Entry{ID: ID{0, 0, 9}, Row: []byte("r")}, []byte("box")); err != nil {
-		t.Fatal(err)
+	for _, c := range []struct {
+		name   string
+		strays []ID
+		known  bool
+		want   bool // it stays
+	}{
+		{"one", []ID{{3: 1, 9: 1}}, false, false},
+		{"known", []ID{{3: 1, 9: 1}}, true, true},
+		{"in one moment", []ID{{3: 1, 9: 1}, {3: 1, 4: 1}}, false, false},
+		{"over a minute", []ID{{3: 1, 9: 1}, {3: 2, 9: 1}}, false, true},
+		{"many", manyIDs(maxStrays + 1), false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k, dir := openCatalog(t)
+			if err := k.Admit(Entry{ID: ID{3: 1}, Row: []byte("r")}, []byte("box")); err != nil {
+				t.Fatal(err)
+			}
+			for _, id := range c.strays {
+				if err := k.keys.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte(boxes)).Put(id[:], []byte("x")) }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			kept, err := k.DropStrayKeyboxes(func(id ID) bool { return c.known })
+			if err != nil || (kept > 0) != c.want {
+				t.Fatal(kept, err)
+			}
+			for _, id := range c.strays {
+				if _, err := k.Keybox(id); (err == nil) != c.want {
+					t.Errorf("%x: %v", id, err)
+				}
+			}
+			if _, err := k.Keybox(ID{3: 1}); err != nil {
+				t.Error(err)
+			}
+			if err := k.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if info, err := os.Stat(filepath.Join(dir, KeysFile)); err != nil || info.Mode().Perm() != 0o600 {
+				t.Errorf("keys.db: %v, %v", info.Mode(), err)
+			}
+		})
 	}
-	stray := ID{0, 0, 9, 1}
-	err := c.keys.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte(boxes)).Put(stray[:], []byte("stray")) })
-	if err != nil {
-		t.Fatal(err)
+}
+
+func manyIDs(n int) (list []ID) {
+	for i := range n {
+		list = append(list, ID{3: 1, 8: 1, 9: byte(i)})
 	}
-	if err := c.DropStrayKeyboxes(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Keybox(stray); !errors.Is(err, ErrNotFound) {
-		t.Errorf("stray: %v", err)
-	}
-	if _, err := c.Keybox(ID{0, 0, 9}); err != nil {
-		t.Error(err)
-	}
-	if err := c.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := os.Stat(filepath.Join(dir, KeysFile)); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("keys.db: %v, %v", info.Mode(), err)
+	return list
+}
+
+// TestIncomplete takes one of the files away, or both, and wants no new one.
+func TestIncomplete(t *testing.T) {
+	for _, filled := range []bool{true, false} {
+		for _, gone := range [][]string{{File}, {KeysFile}, {File, KeysFile}} {
+			c, dir := openCatalog(t)
+			if filled {
+				if err := c.Admit(Entry{ID: ID{1}, Row: []byte("r")}, []byte("box")); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.MkdirAll(filepath.Join(dir, "recordings", "2026"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range gone {
+				if err := os.Remove(filepath.Join(dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			host, err := seal.LoadHost(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err = Open(dir, host, false, slog.New(slog.DiscardHandler))
+			if filled {
+				if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), gone[0]) {
+					t.Errorf("without %v: %v", gone, err)
+				}
+				if _, err := os.Stat(filepath.Join(dir, gone[0])); err == nil {
+					t.Errorf("%s was made anew", gone[0])
+				}
+			} else if err != nil { // a first start that was cut short
+				t.Errorf("empty, without %v: %v", gone, err)
+			}
+			if err == nil {
+				_ = c.Close()
+			}
+		}
 	}
 }

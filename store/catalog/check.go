@@ -3,9 +3,7 @@ package catalog
 import (
 	"bytes"
 	"fmt"
-	"time"
 
-	"siprecd/store/bolt"
 	"siprecd/store/seal"
 )
 
@@ -57,59 +55,5 @@ func (c *Catalog) Check(found func(Finding), keybox func(id ID, box []byte)) {
 	})
 	if err != nil {
 		found(Finding{File: KeysFile, Err: err})
-	}
-}
-
-// DropStrayKeyboxes deletes keyboxes whose admission was cut off by a crash, so
-// that there is no row for them. Only the newest can be such; the search ends
-// a minute before the newest row.
-func (c *Catalog) DropStrayKeyboxes() error {
-	var newest ID
-	err := c.rows.View(func(tx *bolt.Tx) error {
-		k, _ := tx.Bucket([]byte(rows)).Cursor().Last()
-		copy(newest[:], k)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	oldest := newest
-	back(&oldest, time.Minute)
-	var candidates []ID
-	err = c.keys.View(func(tx *bolt.Tx) error {
-		cur := tx.Bucket([]byte(boxes)).Cursor()
-		for k, _ := cur.Last(); k != nil && bytes.Compare(k, oldest[:]) >= 0; k, _ = cur.Prev() {
-			candidates = append(candidates, ID(k))
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, id := range candidates {
-		stray := false
-		err := c.rows.View(func(tx *bolt.Tx) error {
-			stray = tx.Bucket([]byte(rows)).Get(id[:]) == nil
-			return nil
-		})
-		if err == nil && stray {
-			err = c.DropKeybox(id)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// back moves the time of an id.
-func back(id *ID, by time.Duration) {
-	var ms int64
-	for _, b := range id[:6] {
-		ms = ms<<8 | int64(b)
-	}
-	ms = max(0, ms-by.Milliseconds())
-	for i := range 6 {
-		id[i] = byte(ms >> (8 * (5 - i)))
 	}
 }

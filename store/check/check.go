@@ -125,6 +125,11 @@ func (v *verifier) report(file, recording string, err error) {
 func (v *verifier) databases() error {
 	if r, err := remote.Dial(v.dir); err == nil {
 		v.running, v.shelf = true, r
+		for _, name := range []string{catalog.File, catalog.KeysFile} {
+			if err := r.Intact(name); err != nil {
+				v.report(name, "", err)
+			}
+		}
 		v.readRows()
 		return nil
 	}
@@ -132,7 +137,7 @@ func (v *verifier) databases() error {
 	c, err := catalog.Open(v.dir, v.host, true, v.log)
 	switch {
 	case errors.Is(err, catalog.ErrBusy):
-		return fmt.Errorf("%w: %w", disk.ErrLocked, err)
+		return fmt.Errorf("%w: %w", disk.ErrLocked, remote.ErrUnanswered)
 	case err != nil:
 		v.partial = true
 		v.report(databaseIn(err), "", err)
@@ -142,9 +147,30 @@ func (v *verifier) databases() error {
 			v.report(f.File, recordingName(f.ID), f.Err)
 		}, func(id catalog.ID, box []byte) { v.boxes[id] = disk.Hash(box) })
 		v.readRows()
+		v.checkLive(c)
 	}
 	v.checkJournal()
 	return nil
+}
+
+// checkLive checks the segments of live recordings that are sealed already:
+// the journal has let go of them.
+func (v *verifier) checkLive(c *catalog.Catalog) {
+	err := c.Live(func(id catalog.ID, text []byte, err error) {
+		var state struct{ Segments []kept.ManifestSegment }
+		if err == nil {
+			err = json.Unmarshal(text, &state)
+		}
+		if err != nil {
+			return // Check has said it
+		}
+		for _, g := range state.Segments {
+			v.checkFile(disk.FolderOf(id), disk.Name(id), kept.ManifestFileInfo{File: g.File, Bytes: g.Bytes, SHA256: g.SHA256})
+		}
+	})
+	if err != nil {
+		v.report(catalog.File, "", err)
+	}
 }
 
 // databaseIn names the file that an error of opening is about.
@@ -215,8 +241,16 @@ func (v *verifier) checkJournal() {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		v.report("journal", "", err)
 	}
+	if len(v.rows) > 0 || len(names) > 0 { // else nothing was ever recorded here
+		journal.CheckList(filepath.Join(v.dir, "journal"), v.host, func(file string, err error) {
+			v.report(path.Join("journal", file), "", err)
+		})
+	}
 	for _, e := range names {
 		name := path.Join("journal", e.Name())
+		if e.Name() == journal.ListFile {
+			continue
+		}
 		if !strings.HasPrefix(e.Name(), "journal-") || !strings.HasSuffix(e.Name(), ".db") {
 			v.report(name, "", errors.New("put aside as damaged, or does not belong here"))
 			continue
@@ -348,6 +382,18 @@ func (v *verifier) checkKeybox(id catalog.ID, want string) {
 	}
 }
 
+// checkFile checks one file against what is known of it.
+func (v *verifier) checkFile(dir, id string, f kept.ManifestFileInfo) {
+	name := path.Join(dir, path.Base(f.File))
+	sum, size, err := disk.HashFile(v.root, name)
+	if err == nil && (sum != f.SHA256 || size != f.Bytes) {
+		err = fmt.Errorf("%w: %d bytes, not the %d that were written", seal.ErrDamaged, size, f.Bytes)
+	}
+	if err != nil {
+		v.report(name, id, err)
+	}
+}
+
 // checkFiles checks what the manifest names, and that nothing else is there.
 func (v *verifier) checkFiles(x *found) {
 	files := map[string]kept.ManifestFileInfo{x.manifest.Details.File: x.manifest.Details}
@@ -355,14 +401,7 @@ func (v *verifier) checkFiles(x *found) {
 		files[g.File] = kept.ManifestFileInfo{File: g.File, Bytes: g.Bytes, SHA256: g.SHA256}
 	}
 	for _, f := range files {
-		name := path.Join(x.dir, path.Base(f.File))
-		sum, size, err := disk.HashFile(x.root, name)
-		if err == nil && (sum != f.SHA256 || size != f.Bytes) {
-			err = fmt.Errorf("%w: %d bytes, not the %d that the manifest names", seal.ErrDamaged, size, f.Bytes)
-		}
-		if err != nil {
-			v.report(name, x.id, err)
-		}
+		v.checkFile(x.dir, x.id, f)
 	}
 	entries, err := fs.ReadDir(x.root.FS(), x.dir)
 	if err != nil {

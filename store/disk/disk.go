@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ID is a recording's id, a UUIDv7.
@@ -87,10 +89,25 @@ func (t *Tree) Make(name string) (Folder, error) {
 	if err := t.parent(parent); err != nil {
 		return f, err
 	}
-	if err := t.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := t.root.Mkdir(name, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		var info fs.FileInfo
+		if info, err = t.root.Stat(name); err == nil && !info.IsDir() {
+			err = fmt.Errorf("%s cannot be written: it is not a folder", name)
+		}
+	}
+	if err != nil {
+		t.forget(parent)
 		return f, fmt.Errorf("make folder: %w", err)
 	}
 	return f, SyncDir(t.root, parent)
+}
+
+// forget has a parent made anew when it is next needed: it may be gone.
+func (t *Tree) forget(parent string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.durable, parent)
 }
 
 // parent makes a parent durable once. Others wait meanwhile: nobody may build
@@ -187,6 +204,25 @@ func Hash(b []byte) string {
 func RemoveIfThere(root *os.Root, name string) error {
 	if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	return nil
+}
+
+// Probe writes a small file in a folder, syncs it and takes it away again, to
+// learn at start and not at the first call that it can be written. A full disk
+// is no error here: it is told elsewhere and may pass.
+func Probe(root *os.Root, dir string) error {
+	const name = "write.probe"
+	f := Folder{Root: root, Path: dir}
+	_, err := f.Put(name, []byte("can be written\n"))
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return nil
+	}
+	if err == nil {
+		err = errors.Join(root.Remove(path.Join(dir, name)), f.Sync())
+	}
+	if err != nil {
+		return fmt.Errorf("%s cannot be written: %w", dir, err)
 	}
 	return nil
 }

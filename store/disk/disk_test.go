@@ -96,3 +96,29 @@ func TestLock(t *testing.T) {
 	}
 	_ = f.Close()
 }
+
+// TestProbe wants a folder that cannot be written to be told, and nothing left.
+func TestProbe(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Mkdir(dir+"/good", 0o700), os.WriteFile(dir+"/file", nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := Probe(root, "good"); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir + "/good"); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+	for _, name := range []string{"file", "none"} {
+		if err := Probe(root, name); err == nil {
+			t.Errorf("%s can be written", name)
+		}
+	}
+	if err := root.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

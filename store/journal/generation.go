@@ -51,7 +51,13 @@ func (j *Journal) writable() (*generation, error) {
 	}
 	j.number++
 	g := &generation{number: j.number, path: generationName(j.options.Dir, j.number), made: time.Now(), open: map[Segment]struct{}{}}
-	if err := j.begin(g); err != nil {
+	err := j.begin(g)
+	if err == nil {
+		if err = j.list(append(numbersOf(j.files), g.number)); err != nil {
+			err = errors.Join(err, g.db.Close(), removeIfThere(g.path))
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("begin %s: %w", filepath.Base(g.path), err)
 	}
 	j.current = g

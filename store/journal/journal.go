@@ -27,7 +27,14 @@
 // written again; what it had not acknowledged goes into the next one. Packets
 // wait in memory at most MaxWait packets a stream; beyond that they are
 // counted as a gap. A generation is deleted once every segment in it is
-// released, and with it the salt that its key is made from.
+// released, and with it the salt that its key is made from. A file is written
+// for 60 s and a segment is released when it is whole, so the frames of a
+// segment are gone within two minutes (60 s of the file and one segment) of
+// its being sealed while other calls keep the file alive, else within a second
+// or two.
+//
+// The file "generations" lists the files that must be there, so that a missing
+// one is found: see ListFile.
 package journal
 
 import (
@@ -42,6 +49,7 @@ import (
 	"time"
 
 	"siprecd/store/seal"
+	"siprecd/store/trouble"
 )
 
 // PreRoll is how many packets of the segment before are repeated: 80 ms, what
@@ -90,6 +98,9 @@ type Journal struct {
 	waiting  []flushing
 	tick     uint64
 	number   int
+	box      *seal.Box // of the list
+	listed   []int     // what the list says; nil: not known
+	trial    trouble.Trouble
 }
 
 type flushing struct{ done chan struct{} }
@@ -128,9 +139,14 @@ func Open(o Options) (*Journal, error) {
 		done:    make(chan struct{}),
 		streams: map[*Stream]struct{}{},
 		index:   map[Segment][]ref{},
+		trial:   trouble.Trouble{What: "journal commits fail; packets wait in memory", Over: "journal commits again"},
 	}
-	if err := j.load(); err != nil {
-		return nil, fmt.Errorf("open journal: %w", err)
+	err := j.load()
+	if err == nil {
+		err = j.compare()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open journal: %w", err), closeAll(j.files))
 	}
 	go j.run()
 	return j, nil
@@ -156,12 +172,23 @@ func (j *Journal) Flush(ctx context.Context) error {
 	return nil
 }
 
-// FlushWithin is Flush with a limit of its own.
-func (j *Journal) FlushWithin(limit time.Duration) error {
-	enough := make(chan struct{})
-	t := time.AfterFunc(limit, func() { close(enough) })
-	defer t.Stop()
-	if err := j.flushUntil(enough); err != nil {
+// FlushWithin is Flush with a limit of its own; it gives up when stop is closed.
+func (j *Journal) FlushWithin(limit time.Duration, stop <-chan struct{}) error {
+	enough, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(enough)
+		t := time.NewTimer(limit)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-stop:
+		case <-done:
+		}
+	}()
+	err := j.flushUntil(enough)
+	close(done)
+	<-enough
+	if err != nil {
 		return fmt.Errorf("flush journal: %w", err)
 	}
 	return nil
@@ -196,6 +223,17 @@ func (j *Journal) Release(segments ...Segment) {
 			delete(g.open, s)
 		}
 	}
+}
+
+// Forget releases all segments of a recording.
+func (j *Journal) Forget(id [16]byte) {
+	var all []Segment
+	for _, s := range j.Segments() {
+		if s.ID == id {
+			all = append(all, s)
+		}
+	}
+	j.Release(all...)
 }
 
 // Err is the last commit's error; nil once one succeeded again.
@@ -237,7 +275,11 @@ func (j *Journal) Close() error {
 	if len(j.inflight) > 0 {
 		err = fmt.Errorf("close journal: last commit failed: %w", j.stats.LastError)
 	}
-	for _, g := range j.files {
+	return errors.Join(err, closeAll(j.files))
+}
+
+func closeAll(files []*generation) (err error) {
+	for _, g := range files {
 		err = errors.Join(err, g.db.Close())
 	}
 	return err
@@ -278,13 +320,8 @@ func (j *Journal) drainFlushes() {
 // step makes one commit and tells those who wait for it.
 func (j *Journal) step() {
 	err := j.commit()
+	j.trial.Tell(j.log, err)
 	j.mu.Lock()
-	if err != nil && (j.stats.LastError == nil || j.stats.LastError.Error() != err.Error()) {
-		j.log.Error("journal commit failed; packets wait in memory", "err", err)
-	}
-	if err == nil && j.stats.LastError != nil {
-		j.log.Info("journal commits again")
-	}
 	j.stats.LastError = err
 	j.mu.Unlock()
 	if err != nil {
@@ -417,6 +454,10 @@ func (j *Journal) sweep(all bool) {
 	}
 	j.files = alive
 	j.mu.Unlock()
+	// On a full disk the list can be written only after the deletion.
+	if err := j.list(numbersOf(alive)); err != nil {
+		defer func() { _ = j.list(numbersOf(alive)) }() // else with the next sweep
+	}
 	for _, g := range dead {
 		if g == j.current {
 			j.current = nil

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -58,7 +60,7 @@ func write(s *Stream, from, to int) {
 
 func check(t testing.TB, j *Journal, g Segment, from, to int) {
 	t.Helper()
-	c, err := j.Read(g)
+	c, err := j.Read(g, 10)
 	if err != nil || c.Damaged != 0 || c.First != from || len(c.Packets) != to-from {
 		t.Fatalf("segment %d: %d packets from %d, %d damaged, %v; want %d to %d", g.Seq, len(c.Packets), c.First, c.Damaged, err, from, to)
 	}
@@ -112,7 +114,7 @@ func TestSegments(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
+	if left, _ := filepath.Glob(dir + "/*"); len(left) != 1 || filepath.Base(left[0]) != ListFile {
 		t.Errorf("left: %v", left)
 	}
 	if err := j.Flush(t.Context()); err == nil {
@@ -177,7 +179,7 @@ func TestBound(t *testing.T) {
 	flush(t, j)
 	write(s, MaxWait+500, MaxWait+510)
 	flush(t, j)
-	c, err := j.Read(Segment{[16]byte{1}, 0})
+	c, err := j.Read(Segment{[16]byte{1}, 0}, 100000)
 	if err != nil || len(c.Packets) != MaxWait+510 {
 		t.Fatal(len(c.Packets), err)
 	}
@@ -216,7 +218,7 @@ func TestDamagedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	names, _ := filepath.Glob(dir + "/*")
-	if len(names) != 2 || filepath.Base(names[0]) != "damaged-journal-3.db" {
+	if len(names) != 3 || filepath.Base(names[0]) != "damaged-journal-3.db" {
 		t.Errorf("files %v", names)
 	}
 }
@@ -242,4 +244,159 @@ func FuzzEntries(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestList takes journal files away from a run that was cut off, each in turn,
+// the newest too: the list names the one that is missing.
+func TestList(t *testing.T) {
+	dir, h := t.TempDir(), host(t)
+	j := start(t, dir, h, func(o *Options) { o.Generation = time.Nanosecond })
+	s := j.Stream([16]byte{1}, 1000)
+	for i := range 3 {
+		write(s, i, i+1)
+		flush(t, j)
+	}
+	j.Release(Segment{[16]byte{2}, 0}) // nothing of ours
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	missing := func() (list []string) {
+		CheckList(dir, h, func(file string, err error) { list = append(list, file) })
+		return list
+	}
+	names, _ := filepath.Glob(dir + "/*")
+	if len(names) != 4 || len(missing()) != 0 {
+		t.Fatalf("files %v, missing %v", names, missing())
+	}
+	for _, name := range names {
+		if err := os.Rename(name, name+".away"); err != nil {
+			t.Fatal(err)
+		}
+		if list := missing(); len(list) != 1 || list[0] != filepath.Base(name) {
+			t.Errorf("%s removed: missing %v", name, list)
+		}
+		if err := os.Rename(name+".away", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(names[2]); err != nil {
+		t.Fatal(err)
+	}
+	j = start(t, dir, h) // says it in the log, and the list is true again
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if list := missing(); len(list) != 0 {
+		t.Errorf("missing after the next start: %v", list)
+	}
+}
+
+// lines collects a log.
+type lines struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, string(p))
+	return len(p), nil
+}
+
+func (l *lines) count(word string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.all {
+		if strings.Contains(s, word) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestTroubleIsSaidOnce lets every commit fail for many ticks: one line when
+// it begins and one when it is over, although each try names another file.
+func TestTroubleIsSaidOnce(t *testing.T) {
+	dir, h := filepath.Join(t.TempDir(), "journal"), host(t)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	log := &lines{}
+	j := start(t, dir, h, func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	s := j.Stream([16]byte{1}, 1000)
+	write(s, 0, 1)
+	for range 20 {
+		if err := j.FlushWithin(10*time.Millisecond, nil); err == nil {
+			t.Fatal("flush without a folder")
+		}
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	flush(t, j)
+	check(t, j, Segment{[16]byte{1}, 0}, 0, 1)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if fails, over := log.count("level=ERROR"), log.count("journal commits again"); fails != 1 || over != 1 {
+		t.Errorf("%d errors, %d ends: %q", fails, over, log.all)
+	}
+}
+
+// TestEnd reads what is left of a damaged segment.
+func TestEnd(t *testing.T) {
+	dir, h := t.TempDir(), host(t)
+	j := start(t, dir, h, func(o *Options) { o.Tick = time.Hour })
+	s := j.Stream([16]byte{1}, 10)
+	write(s, 0, 12)
+	flush(t, j)
+	write(s, 12, 14)
+	flush(t, j)
+	write(s, 14, 16)
+	flush(t, j)
+	last := Segment{[16]byte{1}, 1}
+	j.mu.Lock()
+	for i := range j.index[last] {
+		j.index[last][i].length-- // does not open
+	}
+	j.mu.Unlock()
+	if c, err := j.Read(last, 10); err != nil || c.Damaged != 3 || c.End != 15 || len(c.Packets) != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	j.mu.Lock()
+	j.index[last][2].first = 1 << 30
+	j.mu.Unlock()
+	if c, err := j.Read(last, 10); err != nil || c.End != 13 {
+		t.Errorf("a mad header is believed: %+v, %v", c, err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestHung lets the commit goroutine hang, as in a disk that does not answer:
+// who flushes returns when his time is over.
+func TestHung(t *testing.T) {
+	release := make(chan struct{})
+	j := start(t, t.TempDir(), host(t), func(o *Options) { o.Cut = func(Segment) { <-release } })
+	write(j.Stream([16]byte{1}, 1), 0, 1)
+	until(t, func() bool { return j.Stats().Commits == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	stop := make(chan struct{})
+	close(stop)
+	if err := j.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("flush: %v", err)
+	}
+	if err := j.FlushWithin(time.Hour, stop); err == nil {
+		t.Error("flushed")
+	}
+	close(release)
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -18,6 +18,7 @@ type Content struct {
 	First   int      // number of the first packet, pre-roll included
 	Packets [][]byte // one after the other; nil where one is missing
 	Damaged int      // entries that did not open
+	End     int      // one past the last packet that is there or that the header of an entry names
 }
 
 // frame is one entry read and opened.
@@ -28,12 +29,18 @@ type frame struct {
 
 // Read returns a segment's durable packets in order. Doubles, as a replay
 // after a failed write makes them, are dropped. A segment without entries
-// gives an empty Content.
-func (j *Journal) Read(s Segment) (Content, error) {
+// gives an empty Content. Per is how many packets a segment has: a header that
+// names a packet outside of its segment is not believed.
+func (j *Journal) Read(s Segment, per int) (Content, error) {
 	j.mu.Lock()
 	refs := append([]ref(nil), j.index[s]...)
 	j.mu.Unlock()
 	var c Content
+	for _, r := range refs {
+		if n := int(r.first); n < (int(s.Seq)+1)*per {
+			c.End = max(c.End, n+1, int(s.Seq)*per+1) // an entry holds more than a pre-roll
+		}
+	}
 	var frames []frame
 	for i := 0; i < len(refs); {
 		n := i
@@ -122,6 +129,7 @@ func (c *Content) lay(frames []frame) error {
 	for _, f := range frames {
 		copy(c.Packets[f.first-c.First:], f.packets)
 	}
+	c.End = max(c.End, end)
 	return nil
 }
 

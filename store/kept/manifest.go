@@ -5,8 +5,13 @@
 package kept
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
+	"os"
+	"path"
 	"time"
+
+	"siprecd/store/seal"
 )
 
 // ManifestSchema is the manifest's schema id.
@@ -107,3 +112,21 @@ type Gap struct {
 
 // Seconds turns samples at 48 kHz into seconds.
 func Seconds(samples int64) float64 { return float64(samples) / 48000 }
+
+// Valid returns the manifest in a recording's folder, or nil when there is none
+// that is whole, signed by the owner of pub, and the recording's own.
+func Valid(root *os.Root, folder, id string, pub ed25519.PublicKey) *Manifest {
+	text, err := root.ReadFile(path.Join(folder, ManifestFile))
+	if err != nil {
+		return nil
+	}
+	sig, err := root.ReadFile(path.Join(folder, SignatureFile))
+	if err != nil || !seal.Verify(pub, text, sig) {
+		return nil
+	}
+	m := new(Manifest)
+	if json.Unmarshal(text, m) != nil || m.ID != id {
+		return nil
+	}
+	return m
+}

@@ -22,10 +22,21 @@ import (
 
 const socketFile = "store.sock"
 
+// ErrUnanswered is what a reader gets that finds the databases in use and
+// nobody who answers for them.
+var ErrUnanswered = errors.New("a recorder has the folder open, but its socket " + socketFile +
+	" is missing or does not answer: restart the recorder")
+
 // Shelf is what reading needs of the catalogue: the catalogue itself, or the
 // process that has it open.
 type Shelf interface {
 	Finder
+	Pieces
+	Intact(file string) error // is a database, by its name, still the one at its path
+}
+
+// Pieces is the part of a Shelf that hands out.
+type Pieces interface {
 	Row(id catalog.ID) ([]byte, error)
 	Details(id catalog.ID) ([]byte, error)
 	Keybox(id catalog.ID) ([]byte, error)
@@ -39,7 +50,7 @@ type Finder interface {
 
 // ask is a request.
 type ask struct {
-	Op     string            `json:"op"` // row, details, keybox, find, page
+	Op     string            `json:"op"` // row, details, keybox, find, page, intact
 	ID     catalog.ID        `json:"id"`
 	Text   string            `json:"text,omitempty"`
 	Select catalog.Selection `json:"select"`
@@ -154,6 +165,8 @@ func answerFrom(s Shelf, q ask) (a answer) {
 		a.Data, err = s.Keybox(q.ID)
 	case "find":
 		a.ID, err = s.Find(q.Text)
+	case "intact":
+		err = s.Intact(q.Text)
 	case "page":
 		var items []catalog.Item
 		items, err = s.Page(q.Select, q.ID, min(q.Limit, catalog.PageSize))
@@ -267,6 +280,12 @@ func (r *Client) Keybox(id catalog.ID) ([]byte, error) {
 func (r *Client) Find(text string) (catalog.ID, error) {
 	a, err := r.ask(ask{Op: "find", Text: text})
 	return a.ID, err
+}
+
+// Intact says whether a database of the recorder's is still the one at its path.
+func (r *Client) Intact(file string) error {
+	_, err := r.ask(ask{Op: "intact", Text: file})
+	return err
 }
 
 // Page returns a page of rows.

@@ -2,6 +2,9 @@ package seal
 
 import (
 	"bytes"
+	"crypto/ecdh"
+	"crypto/hpke"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -55,39 +58,57 @@ func (r *Recipients) hybrid() bool {
 
 // NewRecording makes the identity of one recording and returns its keybox (an
 // age file with the identity as text, sealed to the recipients) and its
-// recipient as text. The identity itself is not returned and not kept.
+// recipient as text. The identity itself is not returned and not kept; its
+// bytes are cleared as far as they are ours.
 func (r *Recipients) NewRecording() (keybox []byte, recipient string, err error) {
 	identity, recipient, err := newIdentity(r.hybrid())
 	if err != nil {
 		return nil, "", err
 	}
+	defer clear(identity)
 	var box bytes.Buffer
 	w, err := age.Encrypt(&box, r.list...)
 	if err != nil {
 		return nil, "", fmt.Errorf("seal keybox: %w", err)
 	}
-	if _, err := io.WriteString(w, identity+"\n"); err != nil {
+	if _, err := w.Write(identity); err != nil {
 		return nil, "", fmt.Errorf("seal keybox: %w", err)
 	}
-	if err := w.Close(); err != nil {
+	if err := w.Close(); err != nil { // age encrypts in place: no plain text is left in its buffer
 		return nil, "", fmt.Errorf("seal keybox: %w", err)
 	}
 	return box.Bytes(), recipient, nil
 }
 
-func newIdentity(hybrid bool) (identity, recipient string, err error) {
+// newIdentity makes an age identity. It is a line of text in one piece of
+// memory that the caller must clear; age would give it as a string, which
+// nobody can clear, and leave several more on the way.
+func newIdentity(hybrid bool) (identity []byte, recipient string, err error) {
+	secret := make([]byte, 32)
+	defer clear(secret)
+	_, _ = rand.Read(secret) // never fails since Go 1.24
+	name, public := "AGE-SECRET-KEY-", []byte(nil)
+	prefix := "age"
 	if hybrid {
-		id, err := age.GenerateHybridIdentity()
+		key, err := hpke.MLKEM768X25519().NewPrivateKey(secret)
 		if err != nil {
-			return "", "", fmt.Errorf("make identity: %w", err)
+			return nil, "", fmt.Errorf("make identity: %w", err)
 		}
-		return id.String(), id.Recipient().String(), nil
+		name, prefix, public = "AGE-SECRET-KEY-PQ-", "age1pq", key.PublicKey().Bytes()
+	} else {
+		key, err := ecdh.X25519().NewPrivateKey(secret)
+		if err != nil {
+			return nil, "", fmt.Errorf("make identity: %w", err)
+		}
+		public = key.PublicKey().Bytes()
 	}
-	id, err := age.GenerateX25519Identity()
-	if err != nil {
-		return "", "", fmt.Errorf("make identity: %w", err)
+	text := bech32(name, secret)
+	for i, c := range text {
+		if 'a' <= c && c <= 'z' {
+			text[i] = c - 'a' + 'A'
+		}
 	}
-	return id.String(), id.Recipient().String(), nil
+	return append(text, '\n'), string(bech32(prefix, public)), nil
 }
 
 // OpenKeybox opens a keybox with any of the identities and returns the
@@ -97,14 +118,23 @@ func OpenKeybox(keybox []byte, identities ...age.Identity) (age.Identity, error)
 	if err != nil {
 		return nil, fmt.Errorf("open keybox: %w", err)
 	}
-	ids, err := age.ParseIdentities(r)
-	if err != nil {
-		return nil, fmt.Errorf("read keybox: %w", err)
+	text := make([]byte, 1024)
+	defer clear(text)
+	n, err := io.ReadFull(r, text)
+	if !errors.Is(err, io.ErrUnexpectedEOF) { // it must end in here, and not at once
+		return nil, fmt.Errorf("read keybox: %w", errors.Join(ErrDamaged, err))
 	}
-	if len(ids) != 1 {
-		return nil, errors.New("read keybox: not exactly one identity")
+	line := bytes.TrimSpace(text[:n])
+	var own age.Identity
+	if bytes.HasPrefix(line, []byte("AGE-SECRET-KEY-PQ-1")) {
+		own, err = age.ParseHybridIdentity(string(line))
+	} else {
+		own, err = age.ParseX25519Identity(string(line))
 	}
-	return ids[0], nil
+	if err != nil { // age's text may quote what it was given
+		return nil, fmt.Errorf("read keybox: not exactly one identity: %w", ErrDamaged)
+	}
+	return own, nil
 }
 
 // EncryptTo writes an age file for one recipient, given as text, to w. The
@@ -119,4 +149,20 @@ func EncryptTo(w io.Writer, recipient string) (io.WriteCloser, error) {
 		return nil, fmt.Errorf("begin age file: %w", err)
 	}
 	return out, nil
+}
+
+// SealTo returns plain as an age file for one recipient, given as text.
+func SealTo(recipient string, plain []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := EncryptTo(&out, recipient)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(plain); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil { // before the bytes are looked at: it adds the last ones
+		return nil, err
+	}
+	return out.Bytes(), nil
 }

@@ -21,8 +21,10 @@
 // is found when it is read; each derived key has a label of its own, so no two
 // uses share one.
 //
-// Caveats: Go cannot wipe memory for certain, so an identity may linger until
-// the garbage collector reuses its bytes. GODEBUG=fips140=only is not
+// Caveats: identities are made and written as bytes that are cleared after use,
+// but the library that derives the public half keeps a copy of the 32 secret
+// bytes until the garbage collector reuses them, and an identity that is read
+// passes through one string. GODEBUG=fips140=only is not
 // supported: age's X25519 refuses to work and its hybrid key generation never
 // returns.
 package seal

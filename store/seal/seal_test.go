@@ -49,7 +49,7 @@ func TestInitKeys(t *testing.T) {
 		t.Errorf("second init: %v", err)
 	}
 	CheckKeys(dir, func(file string, err error) { t.Errorf("%s: %v", file, err) })
-	for _, name := range []string{HostKeyFile, ManifestFile, ConsoleKeyFile, ConsolePubFile, RecipientsFile} {
+	for _, name := range []string{HostKeyFile, ManifestFile, ConsoleKeyFile, ConsolePubFile, EscrowPubFile, RecipientsFile} {
 		file := filepath.Join(dir, "keys", name)
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -180,5 +180,74 @@ func TestBoxAndIndex(t *testing.T) {
 	sig := s.Sign([]byte("m"))
 	if !Verify(pub, []byte("m"), sig) || Verify(pub, []byte("n"), sig) || Verify(pub, []byte("m"), sig[:63]) {
 		t.Error("signature")
+	}
+}
+
+// TestCheckKeysCut empties each key file, cuts it in half, and opens it to
+// others: each is found. A list cut in half still is a list: of one recipient.
+func TestCheckKeysCut(t *testing.T) {
+	dir, _ := initKeys(t)
+	for _, name := range []string{HostKeyFile, ManifestFile, ConsoleKeyFile, ConsolePubFile, EscrowPubFile, RecipientsFile} {
+		file := filepath.Join(dir, "keys", name)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect := func(what string) {
+			t.Helper()
+			found := false
+			CheckKeys(dir, func(f string, _ error) { found = found || f == name })
+			if !found {
+				t.Errorf("%s %s: not found", name, what)
+			}
+		}
+		for what, bad := range map[string][]byte{"empty": nil, "of a line end": []byte("\n"), "cut in half": data[:len(data)/2]} {
+			if err := os.WriteFile(file, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			expect(what)
+		}
+		if err := errors.Join(os.WriteFile(file, data, 0o600), os.Chmod(file, 0o666)); err != nil {
+			t.Fatal(err)
+		}
+		expect("open to others")
+		if err := os.Chmod(file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	CheckKeys(dir, func(file string, err error) { t.Errorf("%s: %v", file, err) })
+}
+
+// TestIdentity lets age read the identities that we write, and write them
+// again: the same text, and the same recipient.
+func TestIdentity(t *testing.T) {
+	for _, hybrid := range []bool{false, true} {
+		for range 5 {
+			text, recipient, err := newIdentity(hybrid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if cap(text) != len(text) {
+				t.Errorf("%d bytes in %d: it may have been moved", len(text), cap(text))
+			}
+			line := strings.TrimSuffix(string(text), "\n")
+			var again, public string
+			if hybrid {
+				id, err := age.ParseHybridIdentity(line)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again, public = id.String(), id.Recipient().String()
+			} else {
+				id, err := age.ParseX25519Identity(line)
+				if err != nil {
+					t.Fatal(err)
+				}
+				again, public = id.String(), id.Recipient().String()
+			}
+			if again != line || public != recipient {
+				t.Errorf("age writes it differently: %v, %v", again == line, public == recipient)
+			}
+		}
 	}
 }

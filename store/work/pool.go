@@ -3,6 +3,7 @@
 package work
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -19,8 +20,15 @@ type Pool struct {
 	urgent []Job
 	normal []Job
 	timers map[*time.Timer]struct{}
+	stuck  map[*failure]struct{} // of the jobs that have failed again and again
 	closed bool
 }
+
+// failure is what became of a job's tries.
+type failure struct{ err error }
+
+// patience is how many times in a row a job may fail before it counts as stuck.
+const patience = 2
 
 // Job does one thing; What is for the log and holds no personal data.
 type Job struct {
@@ -29,12 +37,13 @@ type Job struct {
 	Urgent bool
 	Run    func() error
 
-	tries int
+	tries   int
+	failure *failure
 }
 
 // New starts a pool of so many goroutines.
 func New(size int, log *slog.Logger) *Pool {
-	p := &Pool{log: log, timers: map[*time.Timer]struct{}{}}
+	p := &Pool{log: log, timers: map[*time.Timer]struct{}{}, stuck: map[*failure]struct{}{}}
 	p.more = sync.NewCond(&p.mu)
 	for range size {
 		p.work.Go(p.serve)
@@ -60,7 +69,9 @@ func (p *Pool) serve() {
 		if !ok {
 			return
 		}
-		if err := j.Run(); err != nil {
+		err := j.Run()
+		p.note(&j, err)
+		if err != nil {
 			if j.tries%60 == 0 {
 				p.log.Error("cannot "+j.What+"; will be tried again", "id", j.ID, "tries", j.tries+1, "err", err)
 			}
@@ -68,6 +79,34 @@ func (p *Pool) serve() {
 			p.later(j)
 		}
 	}
+}
+
+// note keeps the account of jobs that fail again and again.
+func (p *Pool) note(j *Job, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil {
+		delete(p.stuck, j.failure)
+		return
+	}
+	if j.failure == nil {
+		j.failure = &failure{}
+	}
+	j.failure.err = fmt.Errorf("cannot %s: %w", j.What, err)
+	if j.tries+1 >= patience {
+		p.stuck[j.failure] = struct{}{}
+	}
+}
+
+// Stuck says how many jobs have failed again and again and do not succeed, and
+// why one of them does not. A job no longer counts once it succeeds.
+func (p *Pool) Stuck() (jobs int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for f := range p.stuck {
+		return len(p.stuck), f.err
+	}
+	return 0, nil
 }
 
 func (p *Pool) next() (j Job, ok bool) {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,5 +57,34 @@ func TestOrder(t *testing.T) {
 		p.Submit(job("d", false, 1000))
 		synctest.Wait()
 		p.Close() // must not wait for d
+	})
+}
+
+// TestStuck lets a job fail again and again: it is told until it succeeds.
+func TestStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(1, slog.New(slog.DiscardHandler))
+		bad := errors.New("the folder cannot be written")
+		var mended atomic.Bool
+		p.Submit(Job{What: "seal segment", Run: func() error {
+			if mended.Load() {
+				return nil
+			}
+			return bad
+		}})
+		synctest.Wait()
+		if n, err := p.Stuck(); n != 0 || err != nil {
+			t.Errorf("after one failure: %d, %v", n, err)
+		}
+		<-time.After(5 * time.Second)
+		if n, err := p.Stuck(); n != 1 || !errors.Is(err, bad) {
+			t.Errorf("stuck %d, %v", n, err)
+		}
+		mended.Store(true)
+		<-time.After(2 * time.Second)
+		if n, err := p.Stuck(); n != 0 || err != nil {
+			t.Errorf("after it succeeded: %d, %v", n, err)
+		}
+		p.Close()
 	})
 }
