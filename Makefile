@@ -12,7 +12,7 @@ CONFIG      := $(DIR)/siprecd.yaml
 # look-up are Go's own.
 LINK        := -s -w -X main.version=$(VERSION) -linkmode external -extldflags -static
 BUILD_DEB   := gcc libc6-dev libopus-dev pkg-config
-TEST_DEB    := sip-tester ffmpeg opus-tools sox age openssl
+TEST_DEB    := sip-tester ffmpeg opus-tools sox age openssl tcpdump
 
 export GOFLAGS := -tags=$(TAGS) -buildvcs=false
 export CGO_ENABLED := 1

@@ -3,6 +3,7 @@ package media
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -21,7 +22,8 @@ type Call struct {
 	// Owned by the worker.
 	core    *core
 	streams []*Stream
-	swept   time.Duration // when the sockets were last emptied
+	swept   time.Duration  // when the sockets were last emptied
+	ending  []*association // handshakes closed with the call, to be waited for
 
 	mu      sync.Mutex // guards what follows
 	stats   []StreamStats
@@ -35,6 +37,8 @@ type Stream struct {
 	port  int
 	sock  *udp.Socket // owned by the worker; nil once removed
 	track *leg.Track
+	rtcp  *rtcpPort    // owned by the worker; nil: it could not be had
+	assoc *association // its handshake, owned by the worker; nil: none
 }
 
 // NewCall starts a call's timeline at cfg.Start, which should be near now.
@@ -69,16 +73,18 @@ func (c *Call) Add(cfg StreamConfig) (*Stream, error) {
 		}
 		return nil, fmt.Errorf("media: bind a port: %w", err)
 	}
-	s := &Stream{call: c, port: sock.Port, sock: sock}
+	s := &Stream{call: c, port: sock.Port, sock: sock, rtcp: c.eng.openControl(sock.Port, rand.Uint32())}
 	ok := false
 	c.w.do(func() {
 		if ok = !c.finished(); ok {
-			s.track = c.core.add(cfg, leg.Place{Added: c.eng.now() - c.start, Port: s.port, Allow: c.eng.cfg.Allow})
+			s.track = c.core.add(cfg, leg.Place{Added: c.eng.now() - c.start, Port: s.port, Allow: c.eng.cfg.Allow, Control: s.control})
 			c.streams = append(c.streams, s)
+			s.associate(cfg)
 			c.publish()
 		}
 	})
 	if !ok {
+		s.rtcp.close()
 		c.eng.release(sock)
 		return nil, ErrClosed
 	}
@@ -93,27 +99,33 @@ func (s *Stream) Port() int { return s.port }
 // and counted stays.
 func (s *Stream) Update(cfg StreamConfig) {
 	c := s.call
+	var old *association
 	c.w.do(func() {
 		if !c.finished() {
 			c.drain(s)
 			s.track.Configure(cfg, c.eng.now()-c.start)
+			old = s.associate(cfg)
 			c.publish()
 		}
 	})
+	old.wait()
 }
 
 // Remove closes the stream's port. What was heard until now stays in the
 // recording, and its counts stay in Stats and in the summary.
 func (s *Stream) Remove() {
 	c := s.call
+	var old *association
 	c.w.do(func() {
 		if s.sock != nil {
 			c.drain(s)
 			s.track.End(c.eng.now() - c.start)
+			old = s.associate(StreamConfig{})
 			c.shut(s)
 			c.publish()
 		}
 	})
+	old.wait()
 }
 
 // Stats returns what was counted so far, one entry a stream in the order they
@@ -133,7 +145,14 @@ func (c *Call) Stats() []StreamStats {
 // already has.
 func (c *Call) Finish(at time.Time) Summary {
 	end := c.eng.since(at) - c.start
-	c.w.do(func() { c.w.finish(c, end) })
+	var ending []*association
+	c.w.do(func() {
+		c.w.finish(c, end)
+		ending, c.ending = c.ending, nil
+	})
+	for _, a := range ending {
+		a.wait()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.summary
@@ -155,6 +174,7 @@ func (c *Call) publish() {
 // shut closes a stream's port.
 func (c *Call) shut(s *Stream) {
 	if s.sock != nil {
+		s.rtcp.close()
 		c.eng.release(s.sock)
 		s.sock = nil
 		c.eng.streams.Add(-1)

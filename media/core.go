@@ -13,6 +13,9 @@ const (
 	defaultBitrate = 36000
 	maxRate        = 48000
 	maxCatchUp     = 4 // batches encoded in one sweep when a worker was held up
+
+	frameUnits = leg.SampleRate / 50         // of a frame
+	blockUnits = leg.SampleRate / blocksASec // of a limiter's block
 )
 
 // core is the clockless part of a call: it holds the tracks, knows the
@@ -23,20 +26,18 @@ type core struct {
 	batch    int // frames
 	channels int
 	frame    int // samples a frame at the call's rate
-	tracks   []*source
-	filter   *filter // nil at the rate of the streams
+	tracks   []*leg.Track
 	limiters [2]*limiter
 	enc      *encoder
 	frames   int64 // encoded so far
-	read     int64 // samples read so far, at the call's rate: one block more
-	limit    int64 // the timeline's end at the call's rate, once known
+	read     int64 // units of the timeline (leg.SampleRate) read so far: one block more
+	limit    int64 // the timeline's end at 48 kHz, once known
 	failed   int   // frames that could not be encoded
 }
 
 // scratch is a worker's working memory for one batch of one call.
 type scratch struct {
 	native  []int16
-	rated   []int16
 	sum     [2][]int32
 	pcm     []int16
 	bufs    [][maxPacket]byte
@@ -47,7 +48,6 @@ func newScratch(frames int) *scratch {
 	n := frames*maxRate/50 + maxRate/blocksASec
 	s := &scratch{
 		native:  make([]int16, n),
-		rated:   make([]int16, n),
 		pcm:     make([]int16, 2*n),
 		bufs:    make([][maxPacket]byte, frames),
 		packets: make([][]byte, 0, frames),
@@ -68,9 +68,7 @@ func newCore(cfg CallConfig, depth, batch time.Duration) (*core, error) {
 		return nil, fmt.Errorf("media: no layout %q", cfg.Layout)
 	}
 	switch cfg.Rate {
-	case leg.SampleRate:
-	case 16000, 48000:
-		k.filter = newFilter(cfg.Rate / leg.SampleRate)
+	case leg.SampleRate, 16000, maxRate:
 	default:
 		return nil, fmt.Errorf("media: no encoder rate of %d Hz; 8000, 16000 or 48000", cfg.Rate)
 	}
@@ -80,6 +78,7 @@ func newCore(cfg CallConfig, depth, batch time.Duration) (*core, error) {
 	if cfg.Bitrate == 0 {
 		cfg.Bitrate = defaultBitrate
 	}
+	k.cfg = cfg
 	for i := range k.limiters[:k.channels] {
 		k.limiters[i] = newLimiter(cfg.Rate)
 	}
@@ -90,29 +89,22 @@ func newCore(cfg CallConfig, depth, batch time.Duration) (*core, error) {
 	return k, nil
 }
 
-// source is a stream as the call hears it.
-type source struct {
-	*leg.Track
-	up     *upsampler // nil at the rate of the streams
-	primed bool       // and has been given what it looks ahead at
-}
-
 // add begins to listen to a stream.
 func (k *core) add(cfg StreamConfig, at leg.Place) *leg.Track {
-	at.Start, at.Depth = k.cfg.Start, k.depth
-	at.Cursor = k.read * leg.SampleRate / int64(k.cfg.Rate)
-	t := &source{Track: leg.New(cfg, at)}
-	if k.filter != nil {
-		t.up = &upsampler{filter: k.filter}
-	}
+	at.Start, at.Depth, at.Cursor, at.Rate = k.cfg.Start, k.depth, k.read, k.cfg.Rate
+	at.Opus = openVoice
+	t := leg.New(cfg, at)
 	k.tracks = append(k.tracks, t)
-	return t.Track
+	return t
 }
 
 // advance encodes what is old enough at the given time since the call's start.
 func (k *core) advance(now time.Duration, s *scratch) {
-	for _, t := range k.tracks {
+	for i, t := range k.tracks {
 		t.Settle(leg.Samples(now, leg.SampleRate))
+		for _, other := range k.tracks[:i] {
+			leg.Align(other, t)
+		}
 	}
 	for range maxCatchUp {
 		end := time.Duration(k.frames+int64(k.batch)) * frameTime
@@ -134,7 +126,7 @@ func (k *core) finish(end, now time.Duration, s *scratch) Summary {
 		}
 	}
 	total = max(total, min(heard, total+leg.Samples(leg.MaxExtension, maxRate)), k.frames*FrameSamples-PreSkip, 0)
-	k.limit = total * int64(k.cfg.Rate) / maxRate
+	k.limit = total
 	frames := int64(0)
 	if total > 0 {
 		frames = (total + PreSkip + FrameSamples - 1) / FrameSamples
@@ -149,6 +141,7 @@ func (k *core) finish(end, now time.Duration, s *scratch) Summary {
 	}
 	for _, t := range k.tracks {
 		sum.Streams = append(sum.Streams, *t.Stats())
+		sum.Digits = append(sum.Digits, t.Digits()...)
 		sum.Gaps = append(sum.Gaps, t.Gaps(total*leg.SampleRate/maxRate)...)
 	}
 	return sum
@@ -156,22 +149,21 @@ func (k *core) finish(end, now time.Duration, s *scratch) Summary {
 
 // encode makes packets of the next frames of the timeline and hands them over.
 func (k *core) encode(frames int, s *scratch) {
+	k.widen(s)
 	if k.read == 0 {
-		k.gather(s, 0, len(k.limiters[0].carry))
-		for i, l := range k.limiters[:k.channels] {
-			copy(l.carry, s.sum[i])
-		}
+		k.gather(s, 0, blockUnits)
+		k.carry(s, 0)
 	}
 	n := frames * k.frame
 	block := len(k.limiters[0].carry)
-	k.gather(s, block, n)
+	k.gather(s, block, frames*frameUnits)
 	pcm := s.pcm[:n*k.channels]
 	for i, l := range k.limiters[:k.channels] {
 		sum := s.sum[i][:block+n]
 		copy(sum, l.carry)
 		l.run(pcm[i:], k.channels, sum)
-		copy(l.carry, sum[n:])
 	}
+	k.carry(s, n)
 	k.cut(pcm)
 	s.packets = s.packets[:0]
 	for i := range frames {
@@ -189,8 +181,61 @@ func (k *core) encode(frames int, s *scratch) {
 	}
 }
 
-// gather sums the next n samples of every channel into s.sum from offset on.
-func (k *core) gather(s *scratch, offset, n int) {
+// carry keeps the block of the sums that the limiters look ahead at.
+func (k *core) carry(s *scratch, from int) {
+	for i, l := range k.limiters[:k.channels] {
+		copy(l.carry, s.sum[i][from:])
+	}
+}
+
+// widen takes the call to a higher rate if a stream has brought wider audio
+// than any before. That audio still waits to be read, so none of it is lost.
+// The streams go back by what the limiters had looked ahead at and by one frame
+// before that, with which the new encoder is prepared: its first packet goes on
+// where the last of the old one ended.
+func (k *core) widen(s *scratch) {
+	rate := k.cfg.Rate
+	for _, t := range k.tracks {
+		rate = max(rate, t.Widest())
+	}
+	if rate == k.cfg.Rate {
+		return
+	}
+	enc, err := newEncoder(rate, k.channels, k.cfg.Bitrate, k.cfg.Complexity)
+	if err != nil {
+		k.failed++
+		return
+	}
+	back := 0
+	if k.read > 0 {
+		back = frameUnits + blockUnits
+	}
+	for _, t := range k.tracks {
+		t.Widen(rate, back)
+	}
+	k.cfg.Rate, k.frame, k.enc = rate, rate/50, enc
+	for i, l := range k.limiters[:k.channels] {
+		k.limiters[i] = newLimiter(rate)
+		k.limiters[i].gain = l.gain
+	}
+	if back == 0 {
+		return
+	}
+	k.read -= int64(back)
+	k.gather(s, 0, back)
+	k.carry(s, k.frame)
+	pcm := s.pcm[:k.frame*k.channels]
+	for i, l := range k.limiters[:k.channels] {
+		for n, v := range s.sum[i][:k.frame] {
+			pcm[n*k.channels+i] = clip(float64(v) * l.gain)
+		}
+	}
+	k.enc.prime(pcm, &s.bufs[0])
+}
+
+// gather sums the next units of every channel into s.sum, from sample offset on.
+func (k *core) gather(s *scratch, offset, units int) {
+	n := units * k.cfg.Rate / leg.SampleRate
 	for i := range k.channels {
 		clear(s.sum[i][offset : offset+n])
 	}
@@ -198,39 +243,32 @@ func (k *core) gather(s *scratch, offset, n int) {
 		if t.Over() {
 			continue
 		}
-		ch := 0
-		if t.Stats().Side == Right && k.channels == 2 {
-			ch = 1
-		}
-		sum := s.sum[ch][offset : offset+n]
-		for i, v := range k.rated(t, s, n) {
-			sum[i] += int32(v)
-		}
+		t.Read(s.native[:n])
+		before, at, after := t.Sides()
+		cut := int(max(0, min(at-k.read, int64(units)))) * n / units
+		mixIn(s.sum[k.channel(before)][offset:], s.native[:cut])
+		mixIn(s.sum[k.channel(after)][offset+cut:], s.native[cut:n])
 	}
-	k.read += int64(n)
+	k.read += int64(units)
 }
 
-// rated reads n samples of a track at the call's rate.
-func (k *core) rated(t *source, s *scratch, n int) []int16 {
-	if t.up == nil {
-		t.Read(s.native[:n])
-		return s.native[:n]
+// channel is where a side is heard.
+func (k *core) channel(s Side) int {
+	if s == Right && k.channels == 2 {
+		return 1
 	}
-	if !t.primed {
-		t.primed = true
-		var ahead [taps / 2]int16
-		t.Read(ahead[:])
-		t.up.prime(&ahead)
+	return 0
+}
+
+func mixIn(sum []int32, pcm []int16) {
+	for i, v := range pcm {
+		sum[i] += int32(v)
 	}
-	src := s.native[:n*leg.SampleRate/k.cfg.Rate]
-	t.Read(src)
-	t.up.run(s.rated[:n], src)
-	return s.rated[:n]
 }
 
 // cut silences what lies beyond the timeline's end.
 func (k *core) cut(pcm []int16) {
-	left := max(0, k.limit-k.frames*int64(k.frame))
+	left := max(0, k.limit-k.frames*FrameSamples) / int64(maxRate/k.cfg.Rate)
 	if n := len(pcm) / k.channels; left < int64(n) {
 		clear(pcm[int(left)*k.channels:])
 	}

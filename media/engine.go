@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"siprecd/media/secure"
 	"siprecd/media/udp"
 )
 
@@ -43,6 +44,7 @@ type Engine struct {
 	discard *udp.Socket
 	wg      sync.WaitGroup
 	quit    chan struct{}
+	shown   func() (*secure.Identity, error) // our certificate, made once
 
 	mu     sync.Mutex
 	closed bool
@@ -72,6 +74,7 @@ func Open(cfg Config) (*Engine, error) {
 		base:  time.Now(),
 		ports: udp.NewPorts(cfg.PortMin, cfg.PortMax),
 		quit:  make(chan struct{}),
+		shown: sync.OnceValues(secure.NewIdentity),
 	}
 	s, err := e.bind()
 	if err != nil {

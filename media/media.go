@@ -24,8 +24,14 @@
 // ours right; several streams of a side, or all in the mono layout, are added
 // up, and turned down only where the sum would not fit.
 //
-// Caveats. All audio is G.711 at 8 kHz so far; at a higher encoder rate it is
-// interpolated. A packet that comes after its place was encoded is counted and
+// A call begins at the rate that was agreed. When a stream brings wider audio
+// than any before, the encoder is replaced between two frames, before any of
+// that audio is encoded, and the joint is not heard (see core.widen). Narrower
+// streams are interpolated. RTCP is read on the port above each stream's, or on
+// its own; sender reports of one clock bring the streams of a call together,
+// and receiver reports go to the signalled address of an allowed peer.
+//
+// Caveats. A call never becomes narrower again. A packet that comes after its place was encoded is counted and
 // dropped. A sender may burst ahead of real time by no more than the network
 // explains: what claims to be from the future is heard when it arrives.
 package media
@@ -35,6 +41,7 @@ import (
 	"time"
 
 	"siprecd/media/leg"
+	"siprecd/media/payload"
 )
 
 // Side is the channel that a stream is heard in.
@@ -61,6 +68,16 @@ const PreSkip = 312
 // FrameSamples is the length of every encoded packet in samples at 48 kHz.
 const FrameSamples = 960
 
+// Narrow is the lowest encoder rate in Hz: that of G.711.
+const Narrow = leg.SampleRate
+
+// Plays is the rate in Hz of the audio that an encoding is turned into; 0: it is
+// not. Comfort noise and telephone-event are no audio.
+func Plays(c Codec) int { return payload.Plays(c) }
+
+// Codecs are the encodings that are played, each with its RTP clock.
+func Codecs() []Codec { return payload.Codecs() }
+
 // Config configures an Engine.
 type Config struct {
 	Address netip.Addr // where sockets are bound
@@ -77,7 +94,7 @@ type Config struct {
 type CallConfig struct {
 	Start      time.Time // instant of the timeline's sample 0
 	Layout     Layout
-	Rate       int // encoder rate in Hz: 8000, 16000 or 48000
+	Rate       int // encoder rate in Hz: 8000, 16000 or 48000; it rises by itself when a stream brings wider audio
 	Bitrate    int // bit/s; 0: 36000. In stereo a silent side stays entirely silent from 34000 on (38000 below complexity 5)
 	Complexity int // 0 to 10
 	Sink       Sink
@@ -100,6 +117,8 @@ type (
 	StreamStats = leg.Stats
 	// Gap is a stretch of a stream's timeline that holds no received audio.
 	Gap = leg.Gap
+	// Digit is one key pressed on a party's telephone.
+	Digit = leg.Digit
 )
 
 // Summary is a finished call's account.
@@ -108,5 +127,6 @@ type Summary struct {
 	Samples  int64
 	Streams  []StreamStats
 	Gaps     []Gap
-	Failed   int // frames that libopus refused and silence stands for; never seen
+	Digits   []Digit // of the streams that asked for them
+	Failed   int     // frames that libopus refused and silence stands for; never seen
 }

@@ -1,5 +1,7 @@
 package media
 
+import "math"
+
 // Limiter.
 const (
 	fullScale   = 32767
@@ -58,4 +60,8 @@ func ceiling(block []int32) float64 {
 		return 1
 	}
 	return loudest / float64(peak)
+}
+
+func clip(v float64) int16 {
+	return int16(math.Round(max(-32768, min(32767, v))))
 }

@@ -78,28 +78,6 @@ func TestLimiterDoesNotClip(t *testing.T) {
 	}
 }
 
-func TestUpsampler(t *testing.T) {
-	for _, ratio := range []int{2, 6} {
-		in := tone(1000, 10000, leg.SampleRate)
-		u := &upsampler{filter: newFilter(ratio)}
-		u.prime((*[taps / 2]int16)(in))
-		out := make([]int16, (len(in)-taps/2)*ratio)
-		for n, src := 0, in[taps/2:]; len(src) > 0; src = src[min(len(src), 160):] { // in pieces
-			k := min(len(src), 160)
-			u.run(out[n:], src[:k])
-			n += k * ratio
-		}
-		worst := 0.0
-		for i := 200; i < len(out)-200; i++ {
-			want := 10000 * math.Sin(2*math.Pi*1000*float64(i)/float64(leg.SampleRate*ratio))
-			worst = max(worst, math.Abs(float64(out[i])-want))
-		}
-		if worst > 60 {
-			t.Errorf("ratio %d: off by up to %.0f", ratio, worst)
-		}
-	}
-}
-
 // coreRig runs a call's core by hand and decodes what it makes.
 type coreRig struct {
 	*core

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/hraban/opus"
+
+	"siprecd/media/payload"
 )
 
 // maxPacket is the longest packet that one Opus frame can make (RFC 6716
@@ -14,7 +16,8 @@ const maxPacket = 1275
 // library, because the library takes the capacity of an output slice for its
 // length: every slice handed to it is cut to its capacity here.
 type encoder struct {
-	opus *opus.Encoder
+	opus  *opus.Encoder
+	fresh bool // primed, and nothing encoded since
 }
 
 // newEncoder sets up libopus: variable bit rate, no DTX.
@@ -47,7 +50,66 @@ func (e *encoder) encode(pcm []int16, buf *[maxPacket]byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
+	if e.fresh {
+		e.fresh = false
+		if err := e.opus.SetPacketLossPerc(0); err != nil {
+			return nil, fmt.Errorf("encode: %w", err)
+		}
+	}
 	return buf[:n:n], nil
+}
+
+// prime makes an encoder take over from another in the middle of a stream: it
+// is given the frame before, so that it knows the audio that overlaps with its
+// first packet, and told that packets get lost, so that this packet refers to
+// none before it. What cannot be set only makes the joint worse.
+func (e *encoder) prime(pcm []int16, buf *[maxPacket]byte) {
+	if e.opus.SetPacketLossPerc(100) != nil {
+		return
+	}
+	e.fresh = false
+	if _, err := e.encode(pcm, buf); err == nil {
+		e.fresh = true
+	}
+}
+
+// voice decodes one stream that came as Opus, at 48 kHz; two channels are
+// mixed into one. It is what payload.Decoder asks for.
+type voice struct {
+	opus *opus.Decoder
+}
+
+func openVoice() (payload.Decoder, error) {
+	o, err := opus.NewDecoder(maxRate, 1)
+	if err != nil {
+		return nil, fmt.Errorf("open an Opus decoder: %w", err)
+	}
+	return &voice{o}, nil
+}
+
+// Decode fills dst with a packet's audio.
+func (v *voice) Decode(dst []int16, packet []byte) error {
+	n, err := v.opus.Decode(packet, dst[:len(dst):len(dst)])
+	if err != nil {
+		return fmt.Errorf("decode: %w", err)
+	}
+	clear(dst[n:])
+	return nil
+}
+
+// Conceal fills dst with what may have been there: from the copy that the next
+// packet carries (in-band FEC), where it has one, else by going on as before.
+func (v *voice) Conceal(dst []int16, next []byte) error {
+	var err error
+	if next != nil {
+		err = v.opus.DecodeFEC(next, dst[:len(dst):len(dst)])
+	} else {
+		err = v.opus.DecodePLC(dst[:len(dst):len(dst)])
+	}
+	if err != nil {
+		return fmt.Errorf("conceal: %w", err)
+	}
+	return nil
 }
 
 // decoder turns Opus packets back into samples, for checking recordings.

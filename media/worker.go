@@ -144,6 +144,9 @@ func (w *worker) finish(c *Call, end time.Duration) {
 	read := c.drainAll()
 	sum := c.core.finish(end, read-c.start, w.scratch)
 	for _, s := range c.streams {
+		if a := s.associate(StreamConfig{}); a != nil {
+			c.ending = append(c.ending, a)
+		}
 		c.shut(s)
 	}
 	c.publish()
@@ -170,6 +173,7 @@ func (c *Call) drainAll() time.Duration {
 	now := c.eng.now()
 	for _, s := range c.streams {
 		c.drain(s)
+		c.report(s)
 	}
 	c.swept = now
 	return now

@@ -6,11 +6,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"siprecd/media"
+	"siprecd/recorder/account"
+	"siprecd/recorder/keying"
+	"siprecd/recorder/terms"
+	"siprecd/recorder/who"
 	"siprecd/siprec"
 	"siprecd/siprec/sdp"
 	"siprecd/store"
@@ -46,6 +51,7 @@ type call struct {
 	media     *media.Call
 	sink      *gate // between media and rec
 	layout    media.Layout
+	rate      int       // that the encoder begins with, Hz
 	start     time.Time // sample 0
 	legs      []*leg    // by media line; nil where none is recorded
 	flags     []string
@@ -53,6 +59,12 @@ type call struct {
 	documents []store.Document
 	kept      int // bytes of documents
 	metadata  metadataState
+	id        siprec.Identity // of this call: the session's may be the next one's already
+	book      who.Book
+	sought    []string     // keys by which other recordings were looked for
+	links     []store.Link // once finished
+	watch     watch
+	summary   media.Summary // once finished
 }
 
 // gate is a sink that can be shut.
@@ -73,12 +85,17 @@ type leg struct {
 	stream *media.Stream
 	label  string
 	cfg    media.StreamConfig
+	hold   bool // the description says so; cfg.Hold also when the metadata does
+	named  bool // its side is known by metadata
+	sec    keying.Protection
 }
 
 // note keeps what a request brought beside its offer.
 func (k *call) note(c siprec.Change) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.id = k.session.Identity()
+	k.watch.Stirred(c.At)
 	if c.MetadataRaw != nil {
 		d := store.Document{At: c.At.UTC(), Body: c.MetadataRaw}
 		if c.MetadataErr != nil {
@@ -87,6 +104,9 @@ func (k *call) note(c siprec.Change) {
 			k.metadata = max(k.metadata, badMetadata)
 		} else {
 			k.metadata = goodMetadata
+			if c.Metadata.Clash() {
+				k.flag("metadata ids clash")
+			}
 		}
 		k.keep(d)
 	}
@@ -136,20 +156,34 @@ func (k *call) decline(offer *sdp.Description) *siprec.Answer {
 	return a
 }
 
-// unwanted answers a media line that is not recorded.
+// unwanted answers a media line that is not recorded. Audio keeps its port
+// even for a client whose unwanted media are rejected: one that is offered
+// nothing at all has no session.
 func (k *call) unwanted(m sdp.Media) siprec.AnswerMedia {
-	if m.Port == 0 || !plainRTP(m.Proto) {
+	reject := m.Kind != "audio" && k.r.peerOf(k.session).RejectUnwanted
+	if m.Port == 0 || !terms.RTP(m.Proto) || reject {
 		return siprec.AnswerMedia{}
 	}
-	return siprec.AnswerMedia{Port: k.r.cfg.Media.DiscardPort(), Direction: sdp.Inactive}
+	a := siprec.AnswerMedia{Port: k.r.cfg.Media.DiscardPort(), Direction: sdp.Inactive}
+	if keying.Plain(m.Proto) {
+		return a
+	}
+	sec, why := k.secure(m, keying.Protection{})
+	if why != "" || sec.Print != nil { // nobody would answer a handshake there
+		return siprec.AnswerMedia{}
+	}
+	return protected(a, sec)
 }
 
 // begin makes the recording durable, opens its media and answers.
 func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, error) {
-	if !playable(c.Offer) {
-		return nil, noCodec(c.Offer)
+	if !terms.Playable(c.Offer) {
+		return nil, terms.NoCodec()
 	}
-	admission, err := k.admission(c.Offer)
+	if err := k.unsecured(c.Offer); err != nil {
+		return nil, err
+	}
+	admission, err := k.prepare(c.Offer)
 	if err != nil {
 		return nil, err
 	}
@@ -158,17 +192,18 @@ func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, erro
 		k.r.log.Error("call not admitted: the store failed", "err", err)
 		return nil, &siprec.Refusal{Code: 503, Reason: "Recording Store Unavailable", RetryAfter: retryAfter}
 	}
-	a, err := k.open(rec, c.Offer)
+	k.r.kin.Enter(rec.ID())
+	a, err := k.open(rec, c)
 	if err != nil {
 		k.r.log.Error("call not admitted: no media", "recording", rec.ID(), "err", err)
-		rec.Discard() // the client is told that nothing is recorded, so nothing is
+		k.r.drop(rec) // the client is told that nothing is recorded, so nothing is
 		return nil, &siprec.Refusal{Code: 503, Reason: "No Media Port", RetryAfter: retryAfter}
 	}
 	return a, nil
 }
 
 // open starts the media of a recording that is durable.
-func (k *call) open(rec *store.Recording, offer *sdp.Description) (*siprec.Answer, error) {
+func (k *call) open(rec *store.Recording, c siprec.Change) (*siprec.Answer, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.media != nil { // of a recording that was discarded
@@ -177,7 +212,7 @@ func (k *call) open(rec *store.Recording, offer *sdp.Description) (*siprec.Answe
 	}
 	start, sink := time.Now(), &gate{Sink: rec}
 	m, err := k.r.cfg.Media.NewCall(media.CallConfig{
-		Start: start, Layout: k.layout, Rate: 8000,
+		Start: start, Layout: k.layout, Rate: k.rate,
 		Bitrate: k.r.cfg.Bitrate, Complexity: k.r.cfg.Complexity, Sink: sink,
 	})
 	if err != nil {
@@ -185,18 +220,19 @@ func (k *call) open(rec *store.Recording, offer *sdp.Description) (*siprec.Answe
 	}
 	k.rec, k.media, k.start, k.sink = rec, m, start, sink
 	k.event("established", "%s", k.decision.Reason)
-	a, err := k.applyLocked(offer)
+	a, err := k.applyLocked(c.Offer)
 	if err != nil {
 		m.Finish(time.Now())
 		k.rec, k.media, k.legs = nil, nil, nil
 		return nil, err
 	}
+	k.propose(c, a)
 	k.saveLocked()
 	return a, nil
 }
 
-// admission is what the store must know before the call is accepted.
-func (k *call) admission(offer *sdp.Description) (store.Admission, error) {
+// prepare settles how the call is recorded and says what the store must know.
+func (k *call) prepare(offer *sdp.Description) (store.Admission, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.metadata == noMetadata {
@@ -205,7 +241,13 @@ func (k *call) admission(offer *sdp.Description) (store.Admission, error) {
 	if k.decision.Line == "" {
 		k.flag(unidentifiedFlag)
 	}
-	k.layout = k.layoutFor(offer)
+	k.layout, k.rate = k.layoutFor(offer), terms.Rate(offer)
+	return k.admission()
+}
+
+// admission is what the store must know before the call is accepted. The caller
+// holds mu.
+func (k *call) admission() (store.Admission, error) {
 	decision, err := json.Marshal(k.decision)
 	if err != nil {
 		return store.Admission{}, fmt.Errorf("encode decision: %w", err)
@@ -216,21 +258,9 @@ func (k *call) admission(offer *sdp.Description) (store.Admission, error) {
 	}
 	return store.Admission{
 		Line: k.decision.Line, Queue: k.decision.Queue, Started: time.Now(),
-		Channels: channels, Rate: 8000, Bitrate: k.r.cfg.Bitrate, PreSkip: media.PreSkip,
+		Channels: channels, Rate: k.rate, Bitrate: k.r.cfg.Bitrate, PreSkip: media.PreSkip,
 		Decision: decision, Details: k.details(),
 	}, nil
-}
-
-// noCodec is the refusal of an offer that holds nothing we can play.
-func noCodec(offer *sdp.Description) error {
-	for _, m := range offer.Media {
-		if m.Kind == "audio" && rtp(m.Proto) && !plainRTP(m.Proto) {
-			return &siprec.Refusal{Code: 488, Reason: "Not Acceptable Here",
-				Warning: `304 siprecd "encrypted media is not accepted: offer RTP/AVP"`}
-		}
-	}
-	return &siprec.Refusal{Code: 488, Reason: "Not Acceptable Here",
-		Warning: `305 siprecd "no common codec: offer PCMU/8000 or PCMA/8000"`}
 }
 
 // finish flushes the media path and closes the recording. Neither is waited for
@@ -240,6 +270,7 @@ func noCodec(offer *sdp.Description) error {
 func (k *call) finish(end siprec.End) {
 	sum := k.media.Finish(end.At)
 	c := k.closing(end, sum)
+	defer k.r.kin.Left(k.rec.ID())
 	if err := k.rec.Finish(k.r.ctx, c); err != nil {
 		k.r.log.Error("recording not finished: it is finished at the next start", "recording", k.rec.ID(), "err", err)
 		return
@@ -252,20 +283,25 @@ func (k *call) finish(end siprec.End) {
 func (k *call) closing(end siprec.End, sum media.Summary) store.Closing {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.event("ended", "%s", end.Cause)
+	k.summary = sum
+	k.blocked(sum.Streams)
+	k.assumed(sum.Streams)
+	k.digits(sum.Digits)
+	k.event("ended", "%s", strings.TrimSpace(end.Cause+" "+end.Reason))
+	k.links = k.r.kin.Leave(k.rec.ID())
 	if sum.Failed > 0 {
 		k.flag("frames not encoded")
 	}
 	if slices.ContainsFunc(sum.Streams, func(s media.StreamStats) bool { return s.Stray > manyStrays }) {
 		k.flag("second sender on a stream")
 	}
-	quality, err := json.Marshal(quality(sum.Streams, k.layout))
+	quality, err := json.Marshal(account.Quality(sum.Streams, k.layout))
 	if err != nil {
 		k.r.log.Error("encode quality", "recording", k.rec.ID(), "err", err)
 	}
 	return store.Closing{
 		Ended: end.At, Samples: sum.Samples, Cause: end.Cause, Flags: k.flags,
-		Gaps: gaps(sum.Gaps, k.layout), Quality: quality, Details: k.details(),
+		Gaps: account.Gaps(sum.Gaps, k.layout), Quality: quality, Details: k.details(),
 	}
 }
 

@@ -16,6 +16,11 @@ const (
 	goodMetadata
 )
 
+// String is the state as the status names it.
+func (m metadataState) String() string {
+	return [...]string{noMetadata: "none", badMetadata: "bad", goodMetadata: "good"}[m]
+}
+
 // Unidentified is the reason of a decision to record a call whose line is not
 // known although a number is: see decide.
 const Unidentified = "unidentified"

@@ -8,8 +8,12 @@ import (
 	"strconv"
 
 	"siprecd/media"
+	"siprecd/recorder/account"
+	"siprecd/recorder/sides"
+	"siprecd/recorder/terms"
 	"siprecd/siprec"
 	"siprecd/siprec/sdp"
+	"siprecd/store"
 )
 
 // layoutFor is the configured layout, but mono for a session whose only audio
@@ -17,7 +21,7 @@ import (
 func (k *call) layoutFor(offer *sdp.Description) media.Layout {
 	audio, label := 0, ""
 	for _, m := range offer.Media {
-		if agree(m).audio {
+		if terms.Of(m).Audio {
 			audio++
 			label = m.Label
 		}
@@ -26,8 +30,8 @@ func (k *call) layoutFor(offer *sdp.Description) media.Layout {
 		return k.r.cfg.Layout
 	}
 	senders := 0
-	for _, p := range k.session.Identity().Parties {
-		if sends(p, label) {
+	for _, p := range k.id.Parties {
+		if sides.Speaks(p, 0, label) {
 			senders++
 		}
 	}
@@ -41,6 +45,9 @@ func (k *call) layoutFor(offer *sdp.Description) media.Layout {
 func (k *call) apply(offer *sdp.Description) (*siprec.Answer, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if err := k.unsecured(offer); err != nil {
+		return nil, err // and all stays as it was (RFC 3261 section 14.2)
+	}
 	return k.applyLocked(offer)
 }
 
@@ -72,24 +79,22 @@ func (k *call) applyLocked(offer *sdp.Description) (*siprec.Answer, error) {
 }
 
 // applyLine opens, changes or closes the leg of one media line.
-func (k *call) applyLine(i int, m sdp.Media, side media.Side) (siprec.AnswerMedia, error) {
-	g := agree(m)
-	if m.Port == 0 || !g.audio {
-		k.closeLeg(i)
-		if m.Port != 0 && m.Kind == "audio" {
-			k.flag("stream without a codec we play")
-		}
-		return k.unwanted(m), nil
+func (k *call) applyLine(i int, m sdp.Media, side side) (siprec.AnswerMedia, error) {
+	g := terms.Of(m)
+	l := k.legs[i]
+	sec, why := k.secure(m, l.security())
+	if m.Port == 0 || !g.Audio || why != "" {
+		return k.untaken(i, m, why), nil
 	}
 	cfg := media.StreamConfig{
-		Name: m.Label, Side: side, Codecs: g.codecs,
-		Source: netip.AddrPortFrom(m.Addr, uint16(m.Port)), Hold: m.OnHold(),
+		Name: m.Label, Side: side.of, Codecs: g.Codecs,
+		Source: netip.AddrPortFrom(m.Addr, uint16(m.Port)), Hold: m.OnHold() || k.book.Muted(k.id.Parties, i, m.Label),
+		Keys: sec.Keys, Digits: k.decision.DTMF,
 	}
 	if cfg.Name == "" {
 		cfg.Name = strconv.Itoa(i)
 		k.flag("stream without label")
 	}
-	l := k.legs[i]
 	if l == nil {
 		s, err := k.media.Add(cfg)
 		if err != nil {
@@ -97,15 +102,17 @@ func (k *call) applyLine(i int, m sdp.Media, side media.Side) (siprec.AnswerMedi
 		}
 		l = &leg{stream: s, label: m.Label, cfg: cfg}
 		k.legs[i] = l
-		k.event("stream", "%s opened, %s", cfg.Name, k.channel(side))
+		k.event("stream", "%s opened, %s", cfg.Name, k.channel(side.of))
 	} else {
 		k.change(l, m.Label, cfg)
 	}
+	k.secured(cfg.Name, sec, l.sec)
+	l.hold, l.named, l.sec = m.OnHold(), side.named, sec
 	direction := sdp.RecvOnly
 	if m.Direction == sdp.Inactive || m.Direction == sdp.RecvOnly {
 		direction = sdp.Inactive
 	}
-	return siprec.AnswerMedia{Port: l.stream.Port(), Formats: g.formats, Direction: direction}, nil
+	return protected(siprec.AnswerMedia{Port: l.stream.Port(), Formats: g.Formats, Direction: direction}, sec), nil
 }
 
 // change tells a leg what was agreed anew, and the history what is different.
@@ -136,15 +143,15 @@ func (k *call) closeLeg(i int) {
 func (k *call) identify() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	parties := k.session.Identity().Parties
-	for _, l := range k.legs {
+	for i, l := range k.legs {
 		if l == nil {
 			continue
 		}
-		side, ok := k.sideOf(parties, l.label)
-		if ok && side != l.cfg.Side {
-			cfg := l.cfg
-			cfg.Side = side
+		cfg := l.cfg
+		if side, ok := k.sideOf(i, l.label); ok {
+			cfg.Side, l.named = side, true
+		}
+		if cfg.Hold = l.hold || k.book.Muted(k.id.Parties, i, l.label); cfg.Hold != l.cfg.Hold || cfg.Side != l.cfg.Side {
 			k.change(l, l.label, cfg)
 		}
 	}
@@ -157,7 +164,7 @@ func (k *call) identify() {
 // without one: it gets its line, or, if the call is not to be recorded, it is
 // thrown away. The caller holds mu.
 func (k *call) nameLine() {
-	d := k.r.decide(k.session.Identity(), k.metadata)
+	d := k.r.decide(k.id, k.metadata)
 	if d.Record && d.Line == "" {
 		return
 	}
@@ -171,6 +178,13 @@ func (k *call) nameLine() {
 	if err != nil {
 		k.r.log.Error("encode decision", "recording", k.rec.ID(), "err", err)
 	}
+	for _, l := range k.legs {
+		if l != nil && l.cfg.Digits != d.DTMF {
+			cfg := l.cfg
+			cfg.Digits = d.DTMF
+			k.change(l, l.label, cfg)
+		}
+	}
 	k.event("line", "%s", d.Reason)
 	k.flags = slices.DeleteFunc(k.flags, func(f string) bool { return f == unidentifiedFlag })
 	k.rec.Attribute(d.Line, d.Queue, decision)
@@ -180,21 +194,18 @@ func (k *call) nameLine() {
 func (k *call) discard() {
 	k.r.log.Info("recording discarded: the call is not to be recorded", "recording", k.rec.ID(), "reason", k.decision.Reason)
 	k.sink.shut.Store(true)
-	k.rec.Discard()
+	k.r.drop(k.rec)
 	// The client sends on until it is told: its ports stay ours until the
 	// session ends, or another call would be given what arrives there.
 	k.rec, k.history = nil, nil
 }
 
-// channel names a side as the recording's documents do.
-func (k *call) channel(s media.Side) string { return channelName(k.layout, s) }
-
-func channelName(l media.Layout, s media.Side) string {
-	switch {
-	case l == media.Mono:
-		return "mixed"
-	case s == media.Left:
-		return "left"
-	}
-	return "right"
+// drop throws a recording away.
+func (r *Recorder) drop(rec *store.Recording) {
+	r.kin.Leave(rec.ID())
+	rec.Discard()
+	r.kin.Left(rec.ID())
 }
+
+// channel names a side as the recording's documents do.
+func (k *call) channel(s media.Side) string { return account.Channel(k.layout, s) }

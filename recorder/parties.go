@@ -4,128 +4,108 @@ import (
 	"slices"
 
 	"siprecd/media"
+	"siprecd/recorder/sides"
+	"siprecd/recorder/who"
 	"siprecd/siprec"
 	"siprecd/siprec/sdp"
 	"siprecd/store"
 )
 
-// attribute gives every media line its side: by the metadata, else by order,
-// and then the recording is flagged. Metadata that would put all of several
-// audio lines on one side (a label that stands twice, a stream that two parties
-// send) tells nothing.
-func (k *call) attribute(offer *sdp.Description) []media.Side {
-	parties := k.session.Identity().Parties
-	sides := make([]media.Side, len(offer.Media))
+// side is where a media line is heard, and whether the metadata says so.
+type side struct {
+	of    media.Side
+	named bool
+}
+
+// attribute gives every media line its side: by the metadata where a party
+// sends it, else the one it had, else the first audio line is the caller's and
+// the rest are ours, and the recording is flagged. Metadata that would put all
+// of several audio lines on one side (a label that stands twice, a stream that
+// two parties send) tells nothing.
+func (k *call) attribute(offer *sdp.Description) []side {
+	sides := make([]side, len(offer.Media))
 	var audio []int
 	heard := map[media.Side]bool{}
-	known := true
 	for i, m := range offer.Media {
 		if m.Kind != "audio" {
 			continue
 		}
+		of, ok := k.sideOf(i, m.Label)
+		switch {
+		case ok:
+		case i < len(k.legs) && k.legs[i] != nil:
+			of, ok = k.legs[i].cfg.Side, k.legs[i].named
+		case len(audio) == 1 && sides[audio[0]].named: // the other side of the one that is known
+			of = other(sides[audio[0]].of)
+		case len(audio) > 0:
+			of = media.Right
+		}
+		if !ok {
+			k.flag("channels by order")
+		}
+		sides[i], heard[of] = side{of, ok}, true
 		audio = append(audio, i)
-		side, ok := k.sideOf(parties, m.Label)
-		sides[i], heard[side] = side, true
-		known = known && ok
 	}
-	if known && (len(audio) < 2 || len(heard) == 2) {
-		return sides
+	if len(audio) > 1 && len(heard) == 1 {
+		k.flag("channels by order")
+		byOrder(audio, sides)
 	}
-	k.flag("channels by order")
-	k.byOrder(offer, audio, sides)
 	return sides
 }
 
-// byOrder gives the first audio line to the caller and the rest to us; a line
-// whose label the metadata does place keeps that place if the other side is
-// still heard.
-func (k *call) byOrder(offer *sdp.Description, audio []int, sides []media.Side) {
+// byOrder gives the first audio line to the caller and the rest to us.
+func byOrder(audio []int, sides []side) {
 	for n, i := range audio {
-		sides[i] = sideWhen(n > 0)
-	}
-	if len(audio) != 2 {
-		return
-	}
-	parties := k.session.Identity().Parties
-	first, ok1 := k.sideOf(parties, offer.Media[audio[0]].Label)
-	second, ok2 := k.sideOf(parties, offer.Media[audio[1]].Label)
-	switch {
-	case ok1 && !ok2:
-		sides[audio[0]], sides[audio[1]] = first, other(first)
-	case ok2 && !ok1:
-		sides[audio[0]], sides[audio[1]] = other(second), second
+		sides[i] = side{of: media.Right}
+		if n == 0 {
+			sides[i].of = media.Left
+		}
 	}
 }
 
-func other(s media.Side) media.Side { return sideWhen(s == media.Left) }
-
-// sideOf is the side of the party that sends a label. Ours is the party that
-// bears the listed line's number or is named as the recorded user; where none
-// does, the party that placed the call is the caller of an inbound call and
-// ours of an outbound one.
-func (k *call) sideOf(parties []siprec.Party, label string) (media.Side, bool) {
-	at := slices.IndexFunc(parties, func(p siprec.Party) bool { return sends(p, label) })
-	if at < 0 || label == "" {
-		return media.Left, false
-	}
-	id := k.session.Identity()
-	ours := slices.IndexFunc(parties, func(p siprec.Party) bool { return k.bearsLine(p) })
-	if ours < 0 && id.Agent.Value != "" {
-		ours = k.bearer(parties, id.Agent.Value)
-	}
-	if ours < 0 && id.Called.Value != "" && id.Direction != "outbound" {
-		ours = k.bearer(parties, id.Called.Value)
-	}
-	if ours >= 0 {
-		return sideWhen(at == ours), true
-	}
-	caller := max(k.bearer(parties, id.Caller.Value), 0)
-	return sideWhen((at == caller) == (id.Direction == "outbound")), true
-}
-
-// sideWhen is our side or the caller's.
-func sideWhen(ours bool) media.Side {
-	if ours {
+func other(s media.Side) media.Side {
+	if s == media.Left {
 		return media.Right
 	}
 	return media.Left
 }
 
-// bearer is the index of the party with a number, -1 when none has it.
-func (k *call) bearer(parties []siprec.Party, number string) int {
-	want := k.r.cfg.Rules.Normalise(number)
-	if want == "" {
-		return -1
+// sideOf is the side of the party that sends media line i.
+func (k *call) sideOf(i int, label string) (media.Side, bool) {
+	var had sides.Had
+	if i < len(k.legs) && k.legs[i] != nil && k.legs[i].named {
+		had = &k.legs[i].cfg.Side
 	}
-	return slices.IndexFunc(parties, func(p siprec.Party) bool {
-		return slices.ContainsFunc(p.AoRs, func(a string) bool { return k.r.cfg.Rules.Normalise(a) == want })
-	})
+	return sides.Seating{Rules: k.r.cfg.Rules, Line: k.decision.Line, ID: k.id}.Of(i, label, had)
 }
-
-// bearsLine says that one of a party's addresses is the listed line's.
-func (k *call) bearsLine(p siprec.Party) bool {
-	return k.decision.Line != "" && slices.ContainsFunc(p.AoRs, func(a string) bool {
-		return k.r.lineOf(a) == k.decision.Line
-	})
-}
-
-// sends says that a party sends the stream with a label.
-func sends(p siprec.Party, label string) bool { return slices.Contains(p.Labels, label) }
 
 // details are the personal part of the recording as known now. The caller
 // holds mu.
 func (k *call) details() store.Details {
-	id := k.session.Identity()
+	id := k.id
 	d := store.Details{
 		CallID: k.session.CallID(), CallKey: id.CallKey.Value, Direction: k.direction(id),
 		Caller: id.Caller.Value, Called: id.Called.Value, Agent: id.Agent.Value,
-		Peer:    k.session.Peer().String(),
-		Parties: k.partyRows(id.Parties), History: slices.Clone(k.history), Documents: slices.Clone(k.documents),
+		Peer: k.session.Peer().String(), Client: clientOf(k.session),
+		Parties: append(k.partyRows(), k.book.Former(k.id.Parties)...), History: slices.Clone(k.history), Documents: slices.Clone(k.documents),
 	}
-	for _, n := range []string{id.Caller.Value, id.Called.Value, id.Agent.Value} {
+	d.Sources = map[string]string{}
+	for what, source := range map[string]string{
+		"caller": id.Caller.Source, "called": id.Called.Source, "agent": id.Agent.Source,
+		"call_key": id.CallKey.Source, "line": k.decision.Source,
+	} {
+		if source != "" {
+			d.Sources[what] = source
+		}
+	}
+	if d.Keys, d.Links = k.keys(), k.links; k.rec != nil && d.Links == nil {
+		d.Links = k.r.kin.Of(k.rec.ID())
+	}
+	who.Minimise(&d, k.r.cfg.Rules.Keeps)
+	for _, n := range []string{d.Caller, d.Called, d.Agent} {
 		d.Numbers = k.addNumber(d.Numbers, n)
 	}
-	for _, p := range id.Parties {
+	for _, p := range d.Parties {
 		for _, a := range p.AoRs {
 			d.Numbers = k.addNumber(d.Numbers, a)
 		}
@@ -156,17 +136,32 @@ func (k *call) direction(id siprec.Identity) string {
 	return ""
 }
 
-// partyRows names each party's channel and how it was found.
-func (k *call) partyRows(parties []siprec.Party) []store.Party {
+// partyRows names each party's channel and how it was found: one row a party,
+// in the client's order. Where no party can be told by metadata and there are
+// as many as legs, their order is all there is.
+func (k *call) partyRows() []store.Party {
+	parties := k.id.Parties
 	rows := make([]store.Party, 0, len(parties))
-	for _, p := range parties {
+	var order []int // rows of those who are there
+	known := false
+	for n, p := range parties {
 		row := store.Party{Name: p.Name, AoRs: slices.Clone(p.AoRs)}
-		for _, l := range k.legs {
-			if l != nil && l.label != "" && sends(p, l.label) {
-				row.Channel, row.Source = k.channel(l.cfg.Side), "metadata"
+		for i, l := range k.legs {
+			if l != nil && !p.Gone && sides.Speaks(p, i, l.label) {
+				row.Channel, row.Source, known = k.channel(l.cfg.Side), "metadata", true
 			}
 		}
+		row.Joined, row.Left = k.book.Times(p)
+		if !p.Gone {
+			order = append(order, n)
+		}
 		rows = append(rows, row)
+	}
+	legs := slices.DeleteFunc(slices.Clone(k.legs), func(l *leg) bool { return l == nil })
+	if !known && len(order) == len(legs) && !slices.ContainsFunc(legs, func(l *leg) bool { return l.named }) {
+		for i, n := range order {
+			rows[n].Channel, rows[n].Source = k.channel(legs[i].cfg.Side), "order"
+		}
 	}
 	return rows
 }
@@ -179,6 +174,8 @@ func (k *call) save() {
 }
 
 func (k *call) saveLocked() {
+	k.history = append(k.history, k.book.Attend(k.id.Parties, k.partyRows())...)
+	k.link()
 	d := k.details()
 	k.rec.Update(func(to *store.Details) { *to = d })
 }

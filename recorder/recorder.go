@@ -14,35 +14,45 @@
 // contradicts the session description, the order of the media lines decides
 // and the recording is flagged.
 //
+// In mid-call (change.go, succeed.go, watch.go): parties and channels follow the
+// metadata from the instant it comes, and the history says so (package who);
+// where a session names its next call, a second recording takes over its ports;
+// recordings of one call are linked (package kin); a session that lost its
+// client is ended (package vigil).
+//
 // Status, Ready and Admit are computed here from the facts of the three rooms, so
 // that the status page, /readyz and the answer to OPTIONS cannot disagree.
 package recorder
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net/netip"
 	"sync"
 	"time"
 
 	"siprecd/media"
+	"siprecd/recorder/kin"
+	"siprecd/recorder/recall"
 	"siprecd/siprec"
+	"siprecd/siprec/trace"
 	"siprecd/store"
 	"siprecd/store/policy"
 )
 
-// Config is what a Recorder needs. All fields but RefuseUnlisted and Reserve are required.
+// Config is what a Recorder needs. All fields but RefuseUnlisted, Reserve and Peer are required.
 type Config struct {
 	Rules          *policy.Rules
 	Store          *store.Store
 	Media          *media.Engine
 	Address        netip.Addr // where recording clients send media
 	Layout         media.Layout
-	Bitrate        int    // bit/s
-	Complexity     int    // 0 to 10
-	RefuseUnlisted bool   // calls on no listed line, or outside its windows, get 403; else they are answered and discarded
-	Reserve        uint64 // bytes free on the store's disk below which new calls get 503
+	Bitrate        int                          // bit/s
+	Complexity     int                          // 0 to 10
+	RefuseUnlisted bool                         // calls on no listed line, or outside its windows, get 403; else they are answered and discarded
+	Reserve        uint64                       // bytes free on the store's disk below which new calls get 503
+	Peer           func(netip.Addr) PeerOptions // how a client is treated; nil: by RefuseUnlisted and the defaults
+	MediaTimeout   time.Duration                // how long no media may come, on legs that are not on hold, before a session is given up; 0: 30 s
 	Version        string
 	Log            *slog.Logger
 }
@@ -53,19 +63,24 @@ type Recorder struct {
 	cfg     Config
 	log     *slog.Logger
 	started time.Time
+	kin     *kin.Table
 
 	mu        sync.Mutex       // guards what follows
 	calls     map[string]*call // by session id
 	decisions map[string]uint64
+	warnings  map[string]uint64
 	checks    map[string]Check // last verdicts, to know since when
 	draining  bool
 	server    Server
+	book      recall.Book // calls that ended lately
 }
 
 // Server is what the recorder asks of the SIP side for its status.
 type Server interface {
 	Addrs() []string
 	Counters() map[string]uint64
+	Peers() ([]siprec.Peer, siprec.Strangers)
+	Trace() *trace.Ring
 }
 
 // New returns a Recorder that records nothing until a siprec.Server calls it.
@@ -78,7 +93,9 @@ func New(ctx context.Context, cfg Config) *Recorder {
 		started:   time.Now(),
 		calls:     map[string]*call{},
 		decisions: map[string]uint64{},
+		warnings:  map[string]uint64{},
 		checks:    map[string]Check{},
+		kin:       kin.New(),
 	}
 }
 
@@ -99,13 +116,17 @@ func (r *Recorder) Drain() {
 // Open implements siprec.Handler: policy first, then what was offered, then
 // durability, then the answer.
 func (r *Recorder) Open(ctx context.Context, s *siprec.Session, c siprec.Change) (*siprec.Answer, error) {
+	if err := r.strict(s); err != nil {
+		return nil, err
+	}
 	k := &call{r: r, session: s}
 	k.note(c)
-	d := r.decide(s.Identity(), k.metadata)
+	k.snapshot(c)
+	d := r.decide(k.id, k.metadata)
 	r.count(d.Reason)
 	k.decision = d
 	if !d.Record {
-		if r.cfg.RefuseUnlisted {
+		if r.peerOf(s).RefuseUnlisted {
 			return nil, &siprec.Refusal{Code: 403, Reason: "Line Not Recorded"}
 		}
 		r.add(k)
@@ -119,55 +140,17 @@ func (r *Recorder) Open(ctx context.Context, s *siprec.Session, c siprec.Change)
 	return a, nil
 }
 
-// Change implements siprec.Handler.
-func (r *Recorder) Change(ctx context.Context, s *siprec.Session, c siprec.Change) (*siprec.Answer, error) {
-	k := r.get(s)
-	if k == nil {
-		return nil, errors.New("change of a session that was never opened")
-	}
-	k.note(c)
-	if k.rec == nil {
-		return r.reconsider(ctx, k, c)
-	}
-	k.identify()
-	if k.rec == nil { // the line became known, and it is not recorded
-		return k.decline(c.Offer), nil
-	}
-	if c.Offer == nil {
-		k.save()
-		return nil, nil
-	}
-	if live(c.Offer) && !playable(c.Offer) {
-		return nil, noCodec(c.Offer) // the session goes on as agreed (RFC 3261 section 14.2)
-	}
-	a, err := k.apply(c.Offer)
-	k.save()
-	return a, err
-}
-
-// reconsider decides again on a session that is not recorded: the line may
-// have become known, or its campaign may have begun.
-func (r *Recorder) reconsider(ctx context.Context, k *call, c siprec.Change) (*siprec.Answer, error) {
-	if c.Offer == nil {
-		return nil, nil
-	}
-	d := r.decide(k.session.Identity(), k.metadata)
-	if !d.Record {
-		return k.decline(c.Offer), nil
-	}
-	r.count(d.Reason)
-	k.mu.Lock()
-	k.decision = d
-	k.mu.Unlock()
-	return k.begin(ctx, c)
-}
-
 // Close implements siprec.Handler.
 func (r *Recorder) Close(s *siprec.Session, end siprec.End) {
 	k := r.get(s)
 	if k == nil {
 		return
 	}
+	k.mu.Lock()
+	if end.Cause == "hangup" && k.watch.cause != "" {
+		end.Cause = k.watch.cause
+	}
+	k.mu.Unlock()
 	r.mu.Lock()
 	delete(r.calls, s.ID()) // over: what is left is the store's, and it tells
 	r.mu.Unlock()
@@ -177,6 +160,10 @@ func (r *Recorder) Close(s *siprec.Session, end siprec.End) {
 	case k.media != nil: // of a recording that was discarded
 		k.media.Finish(end.At)
 	}
+	t := k.traced()
+	r.mu.Lock()
+	r.book.Remember(t)
+	r.mu.Unlock()
 }
 
 // Receiving says that media of the session arrived within the last seconds:

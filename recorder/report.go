@@ -2,10 +2,8 @@ package recorder
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -18,15 +16,16 @@ func (r *Recorder) Status() Status {
 	now := time.Now()
 	s := Status{
 		At: now.UTC(), Started: r.started.UTC(), Version: r.cfg.Version,
-		Calls: []LiveCall{}, Checks: r.Ready(), Refusals: map[string]uint64{},
+		Calls: []LiveCall{}, Checks: r.Ready(), Refusals: map[string]uint64{}, Peers: []Peer{},
 	}
 	r.mu.Lock()
-	s.Decisions = maps.Clone(r.decisions)
+	s.Decisions, s.Warnings = maps.Clone(r.decisions), maps.Clone(r.warnings)
 	calls := slices.Collect(maps.Values(r.calls))
 	server := r.server
 	r.mu.Unlock()
 	if server != nil {
 		s.Listen, s.Refusals = server.Addrs(), server.Counters()
+		r.peerFacts(&s, server, calls)
 	}
 	for _, k := range calls {
 		if c, ok := k.live(now); ok {
@@ -39,7 +38,7 @@ func (r *Recorder) Status() Status {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	})
 	r.storeFacts(&s)
-	s.judge()
+	s.Judge()
 	return s
 }
 
@@ -67,73 +66,25 @@ func (k *call) live(now time.Time) (LiveCall, bool) {
 	}
 	c := LiveCall{
 		ID: k.rec.ID(), Line: k.decision.Line, Queue: k.decision.Queue, Since: k.start.UTC(),
+		Peer: k.session.Peer().String(), Via: k.session.Transport(), Told: k.metadata.String(),
 		Seconds: now.Sub(k.start).Seconds(), Flags: slices.Clone(k.flags), Legs: []Leg{},
 	}
 	if k.media == nil {
 		return c, true
 	}
 	for _, s := range k.media.Stats() {
-		last := s.LastPacket
+		last, age := s.LastPacket, now.Sub(s.LastPacket).Seconds()
 		if last.IsZero() {
-			last = k.start
+			last, age = k.start, -1
 		}
 		c.Legs = append(c.Legs, Leg{
-			Label: s.Name, Channel: k.channel(s.Side), Port: s.Port, Packets: s.Packets, Lost: s.Lost,
+			Label: s.Name, Channel: k.channel(s.Side), Port: s.Port, Packets: s.Packets, Lost: s.Lost, LastPacketAge: age,
 			Late: s.Late, Duplicate: s.Duplicate, WrongSource: s.WrongSource, NotAgreed: s.NotAgreed, Stray: s.Stray,
 			LevelDB: s.Level, SilentSeconds: s.Silent.Seconds(), Hold: s.Hold,
-			NoMedia: !s.Hold && now.Sub(last) > noMediaAfter,
+			NoMedia:  !s.Hold && now.Sub(last) > noMediaAfter,
+			Security: cmp.Or(s.Security.Suite, s.Security.Method), AuthFailed: s.Security.Failed,
+			Replays: s.Security.Replays, Blocked: s.Security.Blocked,
 		})
 	}
 	return c, true
-}
-
-// judge turns the facts into problems and one sentence.
-func (s *Status) judge() {
-	for _, c := range s.Checks {
-		if !c.OK {
-			s.Problems = append(s.Problems, "New calls are refused: "+c.Error+".")
-		}
-	}
-	for _, c := range s.Calls {
-		for _, l := range c.Legs {
-			if l.NoMedia {
-				s.Problems = append(s.Problems, fmt.Sprintf("No media on the %s channel of a call on %s (recording %s).",
-					l.Channel, lineName(c.Line), c.ID))
-			}
-		}
-	}
-	if s.Journal.Missed > 0 {
-		s.Problems = append(s.Problems, "Audio of live calls is lost: the disk has been away for too long.")
-	}
-	s.OK = len(s.Problems) == 0
-	switch {
-	case !s.OK:
-		s.Sentence = "Not everything that should be recorded is being recorded: " + strings.TrimSuffix(s.Problems[0], ".") + more(len(s.Problems)) + "."
-	case len(s.Calls) == 0:
-		s.Sentence = "Ready: everything that should be recorded will be; no call is live."
-	default:
-		s.Sentence = fmt.Sprintf("Everything that should be recorded is being recorded: %s.", count(len(s.Calls), "call"))
-	}
-}
-
-// more says how many problems follow the first.
-func more(problems int) string {
-	if problems < 2 {
-		return ""
-	}
-	return fmt.Sprintf(" (and %d more)", problems-1)
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what + " live"
-	}
-	return fmt.Sprintf("%d %ss live", n, what)
-}
-
-func lineName(line string) string {
-	if line == "" {
-		return "an unidentified line"
-	}
-	return line
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,8 +29,28 @@ type rig struct {
 	store    *store.Store
 	rec      *recorder.Recorder
 	identity []age.Identity
-	udp, tcp string // targets
-	log      *bytes.Buffer
+	udp, tcp string     // targets
+	log      transcript // of every level
+}
+
+// transcript keeps what is written to it.
+type transcript struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (w *transcript) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.b.Write(p)
+}
+
+// bytes are what was written so far.
+func (w *transcript) bytes() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return bytes.Clone(w.b.Bytes())
 }
 
 // council is a policy in the shape of the example's.
@@ -56,7 +77,7 @@ func council() policy.Policy {
 // newRig starts a recorder; change may alter its configuration.
 func newRig(t *testing.T, change func(*recorder.Config)) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), log: &bytes.Buffer{}}
+	r := &rig{t: t, dir: t.TempDir()}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -67,7 +88,9 @@ func newRig(t *testing.T, change func(*recorder.Config)) *rig {
 	must(err)
 	rules, err := policy.New(council())
 	must(err)
-	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	log := slog.New(slog.NewMultiHandler(
+		slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}),
+		slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	r.store, err = store.Open(t.Context(), store.Options{Dir: r.dir, Normalise: rules.Normalise, Logger: log})
 	must(err)
 	engine, err := media.Open(media.Config{
@@ -93,8 +116,14 @@ func newRig(t *testing.T, change func(*recorder.Config)) *rig {
 	r.rec.Attach(server)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ctx) }()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		r.rec.Watch(ctx)
+	}()
 	t.Cleanup(func() {
 		cancel()
+		<-watched
 		if err := <-served; err != nil {
 			t.Error(err)
 		}

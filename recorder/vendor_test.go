@@ -46,9 +46,9 @@ var vendorCases = []vendorCase{
 	{file: "broadworks-queue-number", line: "Street services", left: []int{0}},
 	{file: "cube-gtd-no-closing", line: "Customer portal helpline", left: []int{0}, right: []int{1}},
 	{file: "cube-initial-inactive", line: "Customer portal helpline", flags: []string{"channels by order"}},
-	{file: "cube-nbr-plain-sdp", line: "Facilities management", left: []int{0}, right: []int{1}, flags: []string{"no metadata", "channels by order", "stream without label"}},
-	{file: "cucm-farend-no-body", line: "Planning", left: []int{0}, flags: []string{"no metadata", "channels by order", "stream without label"}},
-	{file: "cucm-nearend-no-body", line: "Planning", left: []int{0}, flags: []string{"no metadata", "channels by order", "stream without label"}},
+	{file: "cube-nbr-plain-sdp", line: "Facilities management", left: []int{0}, right: []int{1}, flags: []string{"no metadata", "stream without label"}},
+	{file: "cucm-farend-no-body", line: "Planning", left: []int{0}, flags: []string{"no metadata", "stream without label"}},
+	{file: "cucm-nearend-no-body", line: "Planning", right: []int{0}, flags: []string{"no metadata", "stream without label"}},
 	{file: "generic-base64-nested", line: "Customer portal helpline", left: []int{0}, right: []int{1}},
 	{file: "generic-doctype", left: []int{0}, right: []int{1}, flags: []string{"bad metadata", "line unidentified", "channels by order"}},
 	{file: "generic-hostile-name", line: "Customer portal helpline", left: []int{0}, right: []int{1}},
@@ -71,7 +71,7 @@ var vendorCases = []vendorCase{
 	{file: "sonus-caller-label-2", line: "Mobility", left: []int{1}, right: []int{0}},
 	{file: "webex-metadata-first", line: "Business waste", left: []int{0}, right: []int{1}},
 	{file: "netsapiens-1-1-internal", discarded: true},
-	{file: "ff-quoted-boundary-savp", code: 488},
+	{file: "ff-quoted-boundary-savp", line: "Pest control", flags: []string{"channels by order", bareKeys, blocked}}, // and plain RTP on it is not heard
 	{file: "generic-required-unknown-part", code: 415},
 }
 

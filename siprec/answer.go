@@ -1,6 +1,7 @@
 package siprec
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -102,22 +103,37 @@ func replyMedia(m sdp.Media, am AnswerMedia) (sdp.ReplyMedia, error) {
 	if am.Direction == sdp.Inactive {
 		r.Direction = sdp.Inactive
 	}
-	if m.Port == 0 || am.Port == 0 || keyedProto(m.Proto) {
+	if am.Crypto != nil && am.Fingerprint != nil {
+		return sdp.ReplyMedia{}, errors.New("two ways of keying") // RFC 8643 section 3.2
+	}
+	if m.Port == 0 || am.Port == 0 || unkeyed(m.Proto, am) {
 		return r, nil // rejected, with the formats as offered
 	}
+	r.Crypto, r.Fingerprint, r.Setup = am.Crypto, am.Fingerprint, am.Setup
 	r.Port, r.Formats = am.Port, m.Formats
 	if len(am.Formats) == 0 {
 		return r, nil
 	}
-	r.Formats = nil
-	for _, pt := range am.Formats {
-		i := slices.IndexFunc(m.Formats, func(f sdp.Format) bool { return f.PT == pt })
+	var err error
+	r.Formats, err = pick(m.Formats, am.Formats)
+	return r, err
+}
+
+// pick is the payload types that are taken of those offered.
+func pick(offered []sdp.Format, taken []uint8) (out []sdp.Format, err error) {
+	for _, pt := range taken {
+		i := slices.IndexFunc(offered, func(f sdp.Format) bool { return f.PT == pt })
 		if i < 0 {
-			return sdp.ReplyMedia{}, fmt.Errorf("payload type %d was not offered", pt)
+			return nil, fmt.Errorf("payload type %d was not offered", pt)
 		}
-		r.Formats = append(r.Formats, m.Formats[i])
+		out = append(out, offered[i])
 	}
-	return r, nil
+	return out, nil
+}
+
+// unkeyed says that a stream whose profile needs keys is answered without.
+func unkeyed(proto string, am AnswerMedia) bool {
+	return keyedProto(proto) && am.Crypto == nil && am.Fingerprint == nil
 }
 
 // keyedProto says that the profile needs a key exchange (RTP/SAVP, SAVPF,

@@ -172,3 +172,31 @@ func TestOfferOfHeldStreams(t *testing.T) {
 		t.Errorf("%d lines recvonly in\n%s", n, b)
 	}
 }
+
+func TestAnswerWithKeys(t *testing.T) {
+	offer := offerOf(t, "ff-quoted-boundary-savp")
+	a := everything(offer)
+	own := &sdp.Crypto{Tag: 2, Suite: "AES_CM_128_HMAC_SHA1_80", Keys: []sdp.MasterKey{{KeySalt: make([]byte, 30)}}}
+	a.Media[1].Crypto = own
+	b, err := buildAnswer(offer, a, sdpOrigin{7, 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"m=audio 0 RTP/SAVP 8 100\r\n", "m=audio 20002 RTP/SAVP 8 100\r\n",
+		"a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("no %q in\n%s", want, b)
+		}
+	}
+	if n := strings.Count(string(b), "a=crypto"); n != 1 {
+		t.Errorf("%d crypto lines", n)
+	}
+	a.Media[1].Fingerprint = &sdp.Fingerprint{Hash: "sha-256", Sum: []byte{1}}
+	if _, err := buildAnswer(offer, a, sdpOrigin{7, 1}); err == nil {
+		t.Error("two ways of keying in one answer")
+	}
+	a.Media[1].Crypto, a.Media[1].Setup = nil, "active"
+	if b, err = buildAnswer(offer, a, sdpOrigin{7, 1}); err != nil || !strings.Contains(string(b), "a=fingerprint:sha-256 01\r\na=setup:active\r\n") {
+		t.Errorf("%v in\n%s", err, b)
+	}
+}

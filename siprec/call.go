@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"strings"
+	"time"
 
 	"siprecd/siprec/rsmeta"
 	"siprecd/siprec/sdp"
@@ -34,6 +35,7 @@ func (c *call) open(ctx context.Context, r *uas.Request) (uas.Reply, error) {
 	if err != nil {
 		return uas.Reply{}, err
 	}
+	c.ses.tags = readTags(r.Fields)
 	a, err := c.handler.Open(ctx, c.ses, *ch)
 	c.opened = err == nil && a != nil
 	return c.reply(ch, a, err)
@@ -50,12 +52,22 @@ func (c *call) Change(ctx context.Context, r *uas.Request) (uas.Reply, error) {
 		return uas.Reply{}, nil // a sign of life
 	}
 	a, err := c.handler.Change(ctx, c.ses, *ch)
-	if r.Method == "ACK" || r.Method == "BYE" {
+	if r.Answer || r.Method == "BYE" {
 		if err == nil && ch.Offer != nil {
 			c.offer = ch.Offer
 		}
 		return uas.Reply{}, err
 	}
+	return c.reply(ch, a, err)
+}
+
+// Offer implements uas.Call: what the client described last is offered anew.
+func (c *call) Offer(ctx context.Context) (uas.Reply, error) {
+	ch := &Change{At: time.Now(), Offer: c.offer, Proposed: true}
+	if ch.Offer == nil {
+		ch.Offer = ProposedOffer()
+	}
+	a, err := c.handler.Change(ctx, c.ses, *ch)
 	return c.reply(ch, a, err)
 }
 
@@ -71,7 +83,7 @@ func (c *call) Receiving() bool {
 // read makes a Change of a request. An INVITE without a description gets a
 // proposal of ours; bad metadata is no error.
 func (c *call) read(r *uas.Request) (*Change, error) {
-	ch := &Change{Method: r.Method, CSeq: r.CSeq, At: r.At}
+	ch := &Change{Method: r.Method, CSeq: r.CSeq, At: r.At, Answered: r.Answer}
 	b, err := readBody(r.ContentType, r.Body)
 	if err != nil {
 		c.count("body-unreadable")
@@ -80,24 +92,32 @@ func (c *call) read(r *uas.Request) (*Change, error) {
 	if b.SDP != nil && r.Method != "BYE" {
 		if ch.Offer, err = sdp.Parse(b.SDP); err != nil {
 			c.count("sdp-unreadable")
-			if errors.Is(err, sdp.ErrNoMedia) || errors.Is(err, sdp.ErrTooManyMedia) {
-				return nil, &Refusal{Code: 488, Reason: "Not Acceptable Here"}
-			}
-			return nil, &Refusal{Code: 400, Reason: "Unreadable Session Description"}
+			return nil, refuseSDP(err)
 		}
 	}
-	if ch.Offer == nil && r.Method == "INVITE" {
+	if ch.Offer == nil && r.Method == "INVITE" && !r.Answer {
 		ch.Proposed = true
 		if ch.Offer = c.offer; ch.Offer == nil {
 			ch.Offer = ProposedOffer()
 		}
 	}
 	c.metadata(ch, b.Metadata)
-	if r.Method == "INVITE" || r.Method == "UPDATE" {
+	if (r.Method == "INVITE" || r.Method == "UPDATE") && !r.Answer {
 		c.head(r)
 	}
 	c.ses.setIdentity(identify(c.heads, &c.meta))
 	return ch, nil
+}
+
+// refuseSDP is the answer that fits why a description was not read.
+func refuseSDP(err error) *Refusal {
+	switch {
+	case errors.Is(err, sdp.ErrTooLarge):
+		return &Refusal{Code: 413, Reason: "Request Entity Too Large"}
+	case errors.Is(err, sdp.ErrNoMedia), errors.Is(err, sdp.ErrTooManyMedia):
+		return &Refusal{Code: 488, Reason: "Not Acceptable Here", Warning: `399 siprecd "the number of media lines"`}
+	}
+	return &Refusal{Code: 400, Reason: "Unreadable Session Description"}
 }
 
 // metadata reads a document into ch and merges it into the session's.
@@ -112,7 +132,9 @@ func (c *call) metadata(ch *Change, raw []byte) {
 		ch.Metadata = nil
 		return
 	}
+	calls := c.meta.Calls()
 	c.meta.Apply(ch.Metadata)
+	ch.NewCall = calls > 0 && c.meta.Calls() > calls
 }
 
 // head takes the header of a request for the session's identity: what it has

@@ -74,7 +74,9 @@ func newView(h Headers, st *rsmeta.State) *view {
 		v.exts[i].Path = strings.ToLower(v.exts[i].Path)
 	}
 	for _, m := range v.members {
-		v.id.Parties = append(v.id.Parties, party(m.ID, m.Name, m.AoRs, m.Labels))
+		p := party(m.ID, m.Name, m.AoRs, m.Labels)
+		p.Silent, p.Gone = m.StreamsStated && len(m.Sends) == 0, !m.Present
+		v.id.Parties = append(v.id.Parties, p)
 	}
 	if len(v.members) == 0 {
 		v.id.Parties = ciscoParties(v)
@@ -110,6 +112,7 @@ func (v *view) apply(r row) {
 		switch r.gives {
 		case callKey:
 			setFirst(&v.id.CallKey, c)
+			v.key(c)
 		case direction:
 			v.direct(raw)
 		case agent:
@@ -126,6 +129,17 @@ func (v *view) apply(r row) {
 		case callerLine:
 			v.callerSide = append(v.callerSide, c)
 		}
+	}
+}
+
+// maxKeys caps the correlation keys of one session.
+const maxKeys = 16
+
+// key adds a correlation key, once.
+func (v *view) key(c Candidate) {
+	same := func(o Candidate) bool { return o.Value == c.Value }
+	if len(v.id.Keys) < maxKeys && !slices.ContainsFunc(v.id.Keys, same) {
+		v.id.Keys = append(v.id.Keys, c)
 	}
 }
 

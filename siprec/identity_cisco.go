@@ -49,19 +49,25 @@ func fromHas(v *view, name string) bool {
 }
 
 // ciscoParties are the parties of a request without metadata. Neither kind of
-// recording has labels: NBR's ID is the index of the m-line.
+// recording has labels: the place of the m-line says who is heard.
 func ciscoParties(v *view) []Party {
 	var out []Party
 	for i := range 2 {
 		if a := nbrParticipant(i)(v); a != nil {
-			out = append(out, party("media-index "+strconv.Itoa(i), "", a, nil))
+			p := party("media-index "+strconv.Itoa(i), "", a, nil)
+			p.Line = i + 1
+			out = append(out, p)
 		}
 	}
 	switch {
 	case fromHas(v, "x-nearend"):
-		out = append(out, party("nearend", "", nearEnd(v), nil))
+		p := party("nearend", "", nearEnd(v), nil)
+		p.Line, p.Role = 1, Near
+		out = append(out, p)
 	case fromHas(v, "x-farend"):
-		out = append(out, party("farend", "", fromParam("x-farendaddr")(v), nil))
+		p := party("farend", "", fromParam("x-farendaddr")(v), nil)
+		p.Line, p.Role = 1, Far
+		out = append(out, p)
 	}
 	return out
 }

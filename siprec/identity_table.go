@@ -96,6 +96,7 @@ func callRows() []row {
 		{callKey, "sipSessionID", sipSessionID},
 		{callKey, "Cisco-Gucid", field("Cisco-Gucid")},
 		{callKey, "Cisco-Guid", field("Cisco-Guid")},
+		{callKey, "xferredGroupID", ext("netsapiensExtension/xferredGroupID")},
 		{callKey, "group", groupID},
 		{callKey, "session", sessionID},
 		{callKey, "Session-ID", field("Session-ID")},
@@ -214,11 +215,15 @@ func groupID(v *view) []string {
 	return nil
 }
 
+// sessionID finds the communication sessions, the current one first.
 func sessionID(v *view) []string {
-	if s := v.state.Sessions(); len(s) > 0 {
-		return []string{s[len(s)-1].ID}
+	out := []string{v.state.Current().ID}
+	for _, s := range slices.Backward(v.state.Sessions()) {
+		if !slices.Contains(out, s.ID) {
+			out = append(out, s.ID)
+		}
 	}
-	return nil
+	return out
 }
 
 func sipSessionID(v *view) []string {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/netip"
 
+	"siprecd/siprec/peers"
+	"siprecd/siprec/trace"
 	"siprecd/siprec/uas"
 	"siprecd/siprec/wire"
 )
@@ -46,7 +48,11 @@ const mediaTypes = "application/sdp, application/rs-metadata+xml, application/rs
 
 // Server is a SIPREC session recording server's SIP side. Make one with
 // NewServer, run it with Serve.
-type Server struct{ sip *uas.Server }
+type Server struct {
+	sip   *uas.Server
+	trace *trace.Ring
+	peers *peers.Table
+}
 
 // NewServer checks the configuration and binds every address, so that one
 // that is in use is an error here. Nothing is answered before Serve.
@@ -58,18 +64,19 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, errors.New("siprec: no logger")
 	}
 	log := cfg.Logger.With("component", "siprec")
-	s := &Server{}
+	s := &Server{trace: trace.NewRing(trace.Limits{}), peers: peers.New()}
 	accept := func(ctx context.Context, d *uas.Dialog, r *uas.Request) (uas.Call, uas.Reply, error) {
-		c := &call{handler: cfg.Handler, ses: &Session{dialog: d}, count: s.sip.Count}
+		c := &call{handler: cfg.Handler, ses: &Session{dialog: d, client: s.peers.Client(d.Peer())}, count: s.sip.Count}
 		reply, err := c.open(ctx, r)
 		if !c.opened {
 			return nil, reply, err
 		}
+		s.peers.Opened(d.Peer().Addr())
 		return c, reply, err
 	}
 	var err error
 	s.sip, err = uas.NewServer(uas.Config{
-		Config:    wire.Config{Listen: cfg.Listen, Peers: cfg.Peers, TLS: cfg.TLS, Logger: log},
+		Config:    wire.Config{Listen: cfg.Listen, Peers: cfg.Peers, TLS: cfg.TLS, Logger: log, Observer: watcher{s.trace, s.peers}},
 		UserAgent: cfg.UserAgent, MediaTypes: mediaTypes, Ready: cfg.Ready, Accept: accept})
 	if err != nil {
 		return nil, fmt.Errorf("siprec: %w", err)

@@ -17,8 +17,10 @@
 // session that was opened is closed once, whatever happens. 200 leaves for a
 // BYE before the handler hears of it, for an INVITE after.
 //
-// Caveats. No SRTP keys are negotiated: streams that want them are rejected.
-// Replaces is understood as an option but replaces nothing. A session whose
+// Keys of SRTP are the Handler's: a stream whose profile wants them and whose
+// answer has none is rejected. They are never logged and never kept raw.
+//
+// Caveats. Replaces is understood as an option but replaces nothing. A session whose
 // timer runs out is kept while it is heard (a deviation from RFC 4028).
 package siprec
 
@@ -41,8 +43,9 @@ type Handler interface {
 	// ctx ends when the client cancels.
 	Open(ctx context.Context, s *Session, c Change) (*Answer, error)
 	// Change is called for every later request that brings an offer,
-	// metadata or both, or whose header changes s.Identity. The answer is
-	// ignored when c.Offer is nil, and when c.Method is ACK or BYE.
+	// metadata or both, or whose header changes s.Identity, and when a
+	// re-INVITE that s.Reinvite asked for can leave. The answer is ignored
+	// when c.Offer is nil, when c.Answered, and when c.Method is BYE.
 	Change(ctx context.Context, s *Session, c Change) (*Answer, error)
 	// Close is called once per session for which Open returned an answer.
 	Close(s *Session, end End)
@@ -54,7 +57,9 @@ type Change struct {
 	CSeq        uint32
 	At          time.Time        // when it was received (monotonic reading kept)
 	Offer       *sdp.Description // nil: no SDP in this request
-	Proposed    bool             // Offer is our own proposal for a client that sent none; its answer follows in a Change of method ACK
+	Proposed    bool             // Offer is not the client's: what it described last, or a proposal of ours, is to be offered anew; its answer follows in a Change with Answered
+	Answered    bool             // Offer is the client's answer to what was proposed; ours is ignored
+	NewCall     bool             // the metadata says that the recorded call has ended and that another began in the same session (RFC 8068)
 	Metadata    *rsmeta.Document // nil: none in this request, or unreadable
 	MetadataRaw []byte           // as received, also when unreadable
 	MetadataErr error            // why MetadataRaw could not be read
@@ -71,6 +76,11 @@ type AnswerMedia struct {
 	Port      int           // 0 rejects the stream
 	Formats   []uint8       // accepted payload types, in our order; empty: those offered
 	Direction sdp.Direction // RecvOnly or Inactive
+
+	// How the stream is keyed: at most one of Crypto and Fingerprint.
+	Crypto      *sdp.Crypto      // SDES: tag and suite of the line that was taken, a key of our own (RFC 4568 section 5.1.2)
+	Fingerprint *sdp.Fingerprint // DTLS-SRTP: of our certificate
+	Setup       string           // our role beside Fingerprint: active or passive
 }
 
 // Refusal is an answer other than 200. As an error of the Handler or of
@@ -86,12 +96,25 @@ type Candidate struct {
 	Source string // where it stood, e.g. "To", "Diversion", "apkt:request-uri"
 }
 
-// Party is one participant of the recorded call, with the labels it sends.
+// Party is one participant of the recorded call, with the streams it sends.
 type Party struct {
 	ID, Name string
 	AoRs     []string
 	Labels   []string // SDP labels of the streams that it sends
+	Line     int      // the media line that it is heard on, counted from 1, where the client tells by place and not by label; 0: it does not
+	Role     Role     // what the client calls it
+	Silent   bool     // the client has said that it sends no stream (RFC 7865 section 6.8.1): it is on hold
+	Gone     bool     // it has left the call
 }
+
+// Role is a party's part in the call as far as the client names it.
+type Role string
+
+// CUCM records either party in a dialog of its own.
+const (
+	Near Role = "near" // the recorded user
+	Far  Role = "far"  // whom the recorded user speaks with
+)
 
 // Identity is who takes part in the recorded call, by the table of what each
 // make of recording client writes where.
@@ -101,6 +124,7 @@ type Identity struct {
 	Agent     Candidate   // the recorded user, where the client names one
 	Lines     []Candidate // every place that may name the listed line, best first
 	CallKey   Candidate   // correlates recordings of one call
+	Keys      []Candidate // everything that does, best first
 	Parties   []Party     // from the merged metadata
 	Direction string      // "inbound", "outbound" or "" when nothing says
 }

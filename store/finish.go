@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"time"
 
@@ -138,7 +137,7 @@ func (r *Recording) Finish(ctx context.Context, c Closing) error {
 	first := r.closing == nil
 	if first {
 		r.packets = r.stream.Close()
-		c.Details.keep(r.details)
+		c.Details.Keep(r.details)
 		r.closing = &c
 	}
 	r.mu.Unlock()
@@ -156,19 +155,6 @@ func (r *Recording) Finish(ctx context.Context, c Closing) error {
 		return fmt.Errorf("finish recording: %w", ErrClosed)
 	case <-ctx.Done():
 		return fmt.Errorf("finish recording: %w", ctx.Err())
-	}
-}
-
-// keep takes over what was gathered on the way and the final details lack.
-func (d *Details) keep(old Details) {
-	if len(d.History) == 0 {
-		d.History = old.History
-	}
-	if len(d.Documents) == 0 {
-		d.Documents = old.Documents
-	}
-	if reflect.DeepEqual(*d, Details{History: d.History, Documents: d.Documents}) {
-		*d = old
 	}
 }
 

@@ -48,7 +48,9 @@ func (s *Store) List(ctx context.Context, q Query) iter.Seq2[Row, error] {
 
 func (s *Store) selection(q Query) (sel catalog.Selection, before catalog.ID) {
 	sel.Number = q.Number
-	if q.Number != "" {
+	if q.Key != "" {
+		sel.Number = keyPrefix + q.Key
+	} else if q.Number != "" {
 		sel.Number = s.options.Normalise(q.Number)
 	} else {
 		sel.Line = q.Line

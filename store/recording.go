@@ -160,7 +160,7 @@ func (r *Recording) Update(change func(*Details)) {
 // Event adds a line to the recording's history.
 func (r *Recording) Event(kind, text string) {
 	at := time.Now().UTC().Truncate(time.Millisecond)
-	r.Update(func(d *Details) { d.History = append(d.History, Event{at, kind, text}) })
+	r.Update(func(d *Details) { d.History = append(d.History, Event{At: at, Kind: kind, Text: text}) })
 }
 
 // part says which pieces of a live recording an entry holds.
@@ -198,7 +198,7 @@ func (row *Row) show(d Details) {
 	row.Direction, row.Caller, row.Called, row.Agent = d.Direction, d.Caller, d.Called, d.Agent
 }
 
-// numbersOf lists by which numbers a recording is found.
+// numbersOf lists by which numbers and keys a recording is found.
 func (s *Store) numbersOf(d Details) []string {
 	var list []string
 	for _, n := range append([]string{d.Caller, d.Called, d.Agent}, d.Numbers...) {
@@ -206,8 +206,14 @@ func (s *Store) numbersOf(d Details) []string {
 			list = append(list, n)
 		}
 	}
+	for _, k := range d.Keys {
+		list = append(list, keyPrefix+k)
+	}
 	return list
 }
+
+// keyPrefix keeps correlation keys and numbers apart in the one index.
+const keyPrefix = "key:"
 
 // saveDetails writes the details that have changed, in one transaction.
 func (s *Store) saveDetails() {

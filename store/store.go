@@ -47,6 +47,7 @@ import (
 	"time"
 
 	"siprecd/store/check"
+	"siprecd/store/detail"
 	"siprecd/store/kept"
 )
 
@@ -72,42 +73,22 @@ type Admission struct {
 	Details  Details
 }
 
-// Details are the personal part of a recording: sealed wherever they are kept.
-type Details struct {
-	CallID    string     `json:"call_id,omitempty"`
-	CallKey   string     `json:"call_key,omitempty"`
-	Direction string     `json:"direction,omitempty"` // inbound, outbound
-	Caller    string     `json:"caller,omitempty"`
-	Called    string     `json:"called,omitempty"`
-	Agent     string     `json:"agent,omitempty"`
-	Peer      string     `json:"peer,omitempty"`    // address of the recording client
-	Numbers   []string   `json:"numbers,omitempty"` // normalised numbers by which the recording is found
-	Parties   []Party    `json:"parties,omitempty"`
-	History   []Event    `json:"history,omitempty"`
-	Documents []Document `json:"documents,omitempty"` // metadata as received, oldest first
-}
-
-// Party is one participant and the channel that it is heard in.
-type Party struct {
-	Name    string   `json:"name,omitempty"`
-	AoRs    []string `json:"aors,omitempty"`
-	Channel string   `json:"channel,omitempty"` // left, right, mixed
-	Source  string   `json:"source,omitempty"`  // how the channel was attributed: "metadata" or "order"
-}
-
-// Event is one line of a recording's history.
-type Event struct {
-	At   time.Time `json:"at"`
-	Kind string    `json:"kind"` // established, hold, resume, parties, stream, ended, ...
-	Text string    `json:"text,omitempty"`
-}
-
-// Document is one metadata document as received.
-type Document struct {
-	At    time.Time `json:"at"`
-	Error string    `json:"error,omitempty"`
-	Body  []byte    `json:"body"`
-}
+// The personal part of a recording is described in package detail; the names
+// are at home here too.
+type (
+	// Details are the personal part of a recording.
+	Details = detail.Details
+	// Client is what a recording client's TLS handshake told of it.
+	Client = detail.Client
+	// Party is one participant and the channel that it is heard in.
+	Party = detail.Party
+	// Link names another recording that belongs to the same call.
+	Link = detail.Link
+	// Event is one line of a recording's history.
+	Event = detail.Event
+	// Document is one metadata document as received.
+	Document = detail.Document
+)
 
 // What a finished recording consists of is told in package kept; the names are
 // at home here too.
@@ -178,6 +159,7 @@ type Row struct {
 type Query struct {
 	Line   string
 	Number string // caller, called or agent, in any usual form
+	Key    string // one of Details.Keys, as it stands there; not together with Number
 	State  State
 	From   time.Time // started at or after
 	To     time.Time // started before

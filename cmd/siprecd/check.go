@@ -2,9 +2,12 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
+	"siprecd/cmd/siprecd/app"
 	"siprecd/cmd/siprecd/config"
 	"siprecd/store/policy"
 )
@@ -19,12 +22,40 @@ func (checkCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if err := checkCertificate(e, cfg.SIP); err != nil {
+		return usageError{err}
+	}
 	w := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s: OK\n", cfg.File)
 	for _, row := range append(summary(cfg), campaigns(cfg.Policy, e)...) {
 		fmt.Fprintf(w, "  %s\t%s\n", row[0], row[1])
 	}
 	return w.Flush()
+}
+
+// certificateSoon is when a certificate that is about to expire is worth a
+// warning.
+const certificateSoon = 21 * 24 * time.Hour
+
+// checkCertificate reads the certificate files as serve would, and looks at
+// the dates.
+func checkCertificate(e *env, s config.SIP) error {
+	files := s.TLS
+	if !slices.ContainsFunc(s.Listen, func(l config.Listener) bool { return l.Transport == "tls" }) {
+		return nil // Load has warned of files that nobody uses
+	}
+	t, err := app.ServerTLS(files)
+	if err != nil {
+		return err
+	}
+	leaf := t.Certificates[0].Leaf
+	if err := app.Fresh(leaf, e.now()); err != nil {
+		return fmt.Errorf("sip.tls.certificate: %s: %w", files.Certificate, err)
+	}
+	if left := leaf.NotAfter.Sub(e.now()); left < certificateSoon {
+		fmt.Fprintf(e.stderr, "warning: sip.tls.certificate: %s expires in %d days\n", files.Certificate, int(left.Hours()/24))
+	}
+	return nil
 }
 
 // summary says in a few rows what a configuration does.
@@ -45,6 +76,7 @@ func summary(cfg *config.Config) [][2]string {
 	return [][2]string{
 		{"listeners", strings.Join(listen, ", ")},
 		{"peers", strings.Join(peers, ", ")},
+		{"security", fmt.Sprintf("SRTP %s, client certificates %s", cfg.SIP.SRTP, clientCertificates(cfg.SIP))},
 		{"media", fmt.Sprintf("%s, ports %s: %d streams, %d calls of two", cfg.Media.Address, cfg.Media.Ports, streams, streams/2)},
 		{"encoding", fmt.Sprintf("Opus %s, %d bit/s, complexity %d", cfg.Media.Layout, cfg.Media.Bitrate, cfg.Media.Complexity)},
 		{"status", status},
@@ -52,6 +84,14 @@ func summary(cfg *config.Config) [][2]string {
 		{"lines", lineSummary(cfg.Policy)},
 		{"unlisted", map[string]string{"accept": "answered, not recorded", "refuse": "refused (403)"}[cfg.Policy.Unlisted]},
 	}
+}
+
+// clientCertificates words what TLS asks of clients.
+func clientCertificates(s config.SIP) string {
+	if s.TLS.Certificate == "" {
+		return "none (no TLS)"
+	}
+	return map[string]string{"none": "not asked for", "optional": "optional", "require": "required"}[s.TLS.ClientAuth]
 }
 
 func lineSummary(p policy.Policy) string {

@@ -29,6 +29,7 @@ type cli struct {
 	Verify  verifyCmd  `cmd:"" help:"Check every byte that is kept."`
 	Decrypt decryptCmd `cmd:"" help:"Open a sealed export on any machine."`
 	Tail    tailCmd    `cmd:"" help:"Follow what the running server does."`
+	Trace   traceCmd   `cmd:"" help:"Show the SIP messages of a call that is live or ended lately."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 

@@ -83,6 +83,21 @@ func (s *server) args(command string, args ...string) []string {
 // start runs the server and waits until it is ready.
 func (s *server) start(flags ...string) {
 	s.t.Helper()
+	s.launch(flags...)
+	await(s.t, "the server to be ready", 20*time.Second, func() bool {
+		select {
+		case err := <-s.done:
+			s.cmd = nil // nobody is left to be waited for
+			s.t.Fatalf("the server ended: %v\n%s", err, s.log)
+		default:
+		}
+		return s.get("/readyz") == http.StatusOK
+	})
+}
+
+// launch runs the server.
+func (s *server) launch(flags ...string) {
+	s.t.Helper()
 	s.cmd = exec.Command(program, s.args("serve", flags...)...)
 	s.log = &syncBuffer{}
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
@@ -96,14 +111,6 @@ func (s *server) start(flags ...string) {
 		if s.t.Failed() {
 			s.t.Logf("the server's log:\n%s", s.log)
 		}
-	})
-	await(s.t, "the server to be ready", 20*time.Second, func() bool {
-		select {
-		case err := <-s.done:
-			s.t.Fatalf("the server ended: %v\n%s", err, s.log)
-		default:
-		}
-		return s.get("/readyz") == http.StatusOK
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
@@ -15,7 +16,8 @@ import (
 	"siprecd/store/seal"
 )
 
-// serveCmd runs the recorder until SIGINT or SIGTERM.
+// serveCmd runs the recorder until SIGINT or SIGTERM; SIGHUP reads the
+// certificates again.
 type serveCmd struct {
 	Canary   bool   `help:"Place one call to the server itself first, and check its recording."`
 	Identity string `help:"Identity that opens the canary's recording. Default: keys/console.key in the store." short:"i" placeholder:"FILE" type:"path"`
@@ -28,17 +30,24 @@ func (c *serveCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGPIPE)
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
 	a, err := app.New(context.WithoutCancel(e.ctx), cfg, buildVersion(), newLogger(cfg.Log, e.stderr))
 	if err != nil {
 		return err
 	}
 	failed := a.Start()
 	err = c.announce(e, a, cfg)
-	if err == nil {
+	for serving := err == nil; serving; {
 		select {
 		case <-e.ctx.Done():
+			serving = false
 		case err = <-failed:
+			serving = false
+		case <-reload:
+			a.Reload()
 		}
 	}
 	fmt.Fprintln(e.stderr, "siprecd: stopping: live recordings are being finished")

@@ -1,10 +1,14 @@
 package leg
 
-// SampleRate is that of all audio known here before it is brought to the
-// call's rate, and of its RTP clock: G.711.
+// SampleRate is the rate of G.711 and the unit in which time is counted here,
+// whatever the rate of the audio: 125 µs. Audio of 16 kHz has two samples a
+// unit, audio of 48 kHz has six.
 const SampleRate = 8000
 
-// ms is a thousandth of a second in samples.
+// maxWide is the greatest number of samples a unit.
+const maxWide = 6
+
+// ms is a thousandth of a second in units.
 const ms = SampleRate / 1000
 
 // What the clock makes of a packet's distance from where it was expected.
@@ -27,6 +31,7 @@ const (
 // The offset is what drift correction has inserted (positive) or dropped so
 // far; it changes by single samples as audio is played.
 type clock struct {
+	rate  uint8  // what the time stamps count at, a multiple of SampleRate
 	refTS uint32 // the newest packet's time stamp
 	refAt int64  // and its media position
 	seq   uint16 // its sequence number
@@ -58,8 +63,18 @@ func (w *window) add(v int64) {
 	w.n++
 }
 
-// place is the media position of a time stamp under the present anchor.
-func (c *clock) place(ts uint32) int64 { return c.refAt + int64(int32(ts-c.refTS)) }
+// place is the media position of a packet under the present anchor. A time
+// stamp between two units is taken for the first, once and for all, so that
+// nothing adds up.
+func (c *clock) place(e *entry) int64 {
+	ticks, rate := int64(int32(e.ts-c.refTS)), int64(max(1, c.rate))
+	over := ticks % rate
+	if over < 0 {
+		over += rate
+	}
+	e.ts -= uint32(over)
+	return c.refAt + (ticks-over)/rate
+}
 
 // late is how long after its place on the timeline a packet arrived.
 func (c *clock) late(e *entry) int64 { return e.arrival - e.at - c.offset }
@@ -74,7 +89,7 @@ func (c *clock) follow(e *entry) {
 // where the epoch cannot be moved early enough for that, because what is there
 // has been played or the call had not begun, they stay ahead by the bias.
 func (c *clock) anchor(e *entry, at int64) {
-	e.at = at
+	e.at, c.rate = at, e.format.Clock
 	c.follow(e)
 	c.epoch++
 	c.epochSeq, c.epochAt, c.epochArrival = e.seq, at, e.arrival

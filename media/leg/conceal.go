@@ -1,6 +1,6 @@
 package leg
 
-// Pitch search, in samples at 8 kHz: 50 to 250 Hz.
+// Pitch search, in units of SampleRate: 50 to 250 Hz.
 const (
 	lagMin    = 32
 	lagMax    = 160
@@ -10,28 +10,31 @@ const (
 // concealer covers up a short loss: it repeats the last pitch period and fades
 // it out.
 type concealer struct {
-	past [lagMax + lagWindow]int16 // the latest samples heard
-	lag  int
-	run  int  // samples of the present loss covered so far
-	mute bool // silence has been played since: too late to cover anything
+	past [(lagMax + lagWindow) * maxWide]int16 // the latest samples heard
+	wide int                                   // samples a unit of them
+	lag  int                                   // in samples
+	run  int                                   // samples of the present loss covered so far
+	mute bool                                  // silence has been played since: too late to cover anything
 }
 
-// heard remembers real audio.
-func (c *concealer) heard(b []int16) {
+// heard remembers real audio, of so many samples a unit.
+func (c *concealer) heard(b []int16, wide int) {
 	c.run, c.mute = 0, false
-	if len(b) >= len(c.past) {
-		copy(c.past[:], b[len(b)-len(c.past):])
+	past := c.past[:(lagMax+lagWindow)*wide]
+	if c.wide != wide {
+		c.wide = wide
+		clear(past)
+	}
+	if len(b) >= len(past) {
+		copy(past, b[len(b)-len(past):])
 		return
 	}
-	n := copy(c.past[:], c.past[len(b):])
-	copy(c.past[n:], b)
+	n := copy(past, past[len(b):])
+	copy(past[n:], b)
 }
 
-// silence fills dst with nothing.
-func (c *concealer) silence(dst []int16) {
-	clear(dst)
-	c.mute = true
-}
+// silence remembers that nothing was played.
+func (c *concealer) silence() { c.mute = true }
 
 // conceal fills dst with what may have been there.
 func (c *concealer) conceal(dst []int16) {
@@ -42,11 +45,12 @@ func (c *concealer) conceal(dst []int16) {
 	if c.run == 0 {
 		c.lag = c.pitch()
 	}
-	period := c.past[len(c.past)-c.lag:]
+	limit := concealLimit * c.wide
+	period := c.past[(lagMax+lagWindow)*c.wide-c.lag:][:c.lag]
 	for i := range dst {
 		dst[i] = 0
-		if left := concealLimit - c.run; left > 0 {
-			dst[i] = int16(int(period[c.run%c.lag]) * left / concealLimit)
+		if left := limit - c.run; left > 0 {
+			dst[i] = int16(int(period[c.run%c.lag]) * left / limit)
 			c.run++
 		}
 	}
@@ -54,13 +58,14 @@ func (c *concealer) conceal(dst []int16) {
 
 // pitch is the shift at which the latest samples resemble earlier ones most.
 func (c *concealer) pitch() int {
-	best, lag := int(^uint(0)>>1), lagMax
-	tail := c.past[len(c.past)-lagWindow:]
-	for n := lagMin; n <= lagMax; n++ {
-		then := c.past[len(c.past)-lagWindow-n:][:lagWindow]
+	past, window := c.past[:(lagMax+lagWindow)*c.wide], lagWindow*c.wide
+	best, lag := int(^uint(0)>>1), lagMax*c.wide
+	tail := past[len(past)-window:]
+	for n := lagMin * c.wide; n <= lagMax*c.wide; n += c.wide {
+		then := past[len(past)-window-n:][:window]
 		sum := 0
-		for i, v := range tail {
-			d := int(v) - int(then[i])
+		for i := 0; i < window; i += c.wide {
+			d := int(tail[i]) - int(then[i])
 			sum += max(d, -d)
 		}
 		if sum < best {

@@ -7,9 +7,15 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"siprecd/media/payload"
 )
 
+type law = payload.Law
+
 var (
+	muLaw, aLaw = payload.MuLaw, payload.ALaw
+
 	sbc     = netip.MustParseAddrPort("127.0.0.1:30000")
 	g711Set = map[uint8]Codec{
 		0:   {Encoding: "PCMU", Clock: 8000, Channels: 1},

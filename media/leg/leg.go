@@ -20,13 +20,25 @@
 // off by 15 ms, single samples are inserted or dropped by interpolation, one in
 // 40 ms, until it is not. Without drift the samples are exactly those sent.
 //
-// Everything is at 8 kHz: G.711 is the only audio so far. A Track belongs to
-// one goroutine. In the steady state it allocates nothing.
+// Rates. Time is counted in units of 125 µs, whatever a codec's RTP clock and
+// the rate of its audio. Payloads are decoded at their own rate and laid on a
+// line of the call's rate (package resample), so that codecs may change from
+// packet to packet. Losses in Opus and G.729 are covered up by their decoders,
+// Opus with the copy that the next packet carries; others by repeating the
+// last pitch period.
+//
+// Keys. RFC 4733 events are no audio; what was pressed is forgotten at once
+// unless the stream is configured to keep it. Tones within the audio stay.
+//
+// A Track belongs to one goroutine. In the steady state it allocates nothing.
 package leg
 
 import (
 	"net/netip"
 	"time"
+
+	"siprecd/media/payload"
+	"siprecd/media/secure"
 )
 
 // Side is the channel that a stream is heard in.
@@ -38,12 +50,8 @@ const (
 	Right
 )
 
-// Codec names a payload type's encoding as the engine knows it.
-type Codec struct {
-	Encoding string // PCMU, PCMA, TELEPHONE-EVENT, CN; others are counted, not played
-	Clock    int
-	Channels int
-}
+// Codec names a payload type's encoding as it is agreed.
+type Codec = payload.Codec
 
 // Config is what was agreed for one media line.
 type Config struct {
@@ -52,6 +60,8 @@ type Config struct {
 	Codecs map[uint8]Codec // by payload type; what is not here is never played
 	Source netip.AddrPort  // signalled address and port of the sender; may be invalid
 	Hold   bool            // the sender announced that it sends nothing
+	Digits bool            // keys that are pressed are kept, see Digit; otherwise nothing is
+	Keys   *secure.Keys    // what protects the stream; nil: it is plain
 }
 
 // Stats is what was counted on one stream since it was added.
@@ -66,15 +76,26 @@ type Stats struct {
 	Reordered   uint64
 	WrongSource uint64
 	NotAgreed   uint64        // payload types not agreed
+	Assumed     uint64        // payload types not agreed but static, so played
 	Malformed   uint64        // not RTP
-	RTCP        uint64        // muxed on the RTP port; not read
+	RTCP        uint64        // on either port
 	Stray       uint64        // of another sender than the one that is heard, too few to be believed
 	Events      uint64        // telephone-event packets
 	Overflow    uint64        // dropped by the kernel because we were slow (SO_RXQ_OVFL)
+	FirstPacket time.Time     // zero: none so far
 	LastPacket  time.Time     // zero: none so far
 	Level       float64       // dBov of the last batch; -127 for silence
 	Silent      time.Duration // how long the stream has been below -60 dBov or absent
 	Hold        bool
+	Security    secure.Stats // of a keyed stream
+}
+
+// Digit is one key pressed on a party's telephone (RFC 4733 section 3.2).
+type Digit struct {
+	Stream string
+	Side   Side
+	At     time.Duration // since the call's start
+	Key    byte          // 0-9 * # A-D, or ! for a flash
 }
 
 // Gap is a stretch of a stream's timeline that holds no received audio.

@@ -1,6 +1,10 @@
 package leg
 
-import "math"
+import (
+	"math"
+
+	"siprecd/media/payload"
+)
 
 // Playing.
 const (
@@ -13,7 +17,7 @@ const (
 
 // player turns a track's queued packets into samples of the timeline.
 type player struct {
-	cursor  int64 // timeline position of the next sample
+	cursor  int64 // timeline position of what is laid on the line next
 	conceal concealer
 	ledger  ledger
 	recent  [64]uint16 // sequence numbers of the packets begun last
@@ -23,11 +27,10 @@ type player struct {
 	ptime   int        // length of the newest audio packet
 	cover   int64      // media position up to which an event explains silence
 	noise   bool       // comfort noise explains it until the next audio
-	partial *entry     // first in the queue and already begun
 	odd     bool       // every other stretch may be slewed
-	warp    [stretch + 1]int16
+	warp    [(stretch + 1) * maxWide]int16
 	energy  int64 // sum of squares of what was read
-	counted int
+	counted int   // units
 }
 
 // media is the media position of the next sample.
@@ -43,80 +46,91 @@ func (p *player) heard(seq uint16) bool {
 	return false
 }
 
-// Read fills dst with the next samples of the timeline.
+// Read fills dst with the next samples of the timeline, whole units of it at the
+// track's rate.
 func (t *Track) Read(dst []int16) {
-	p := &t.player
+	p, k := &t.player, t.line.Wide()
 	for len(dst) > 0 {
-		n := min(stretch, len(dst))
+		n := min(stretch, len(dst)/k)
 		step := 0
-		if p.odd = !p.odd; p.odd && n == stretch && t.clock.slew != 0 {
-			step = t.slew(dst[:n])
+		if p.odd = !p.odd; p.odd && n == stretch {
+			step = t.slew(dst[:n*k])
 		}
 		if step == 0 {
-			t.fill(dst[:n], p.media(&t.clock))
+			t.feed(n, 0)
+			t.line.Take(dst[:n*k])
 		}
-		p.cursor += int64(n)
-		for _, v := range dst[:n] {
+		for _, v := range dst[:n*k] {
 			p.energy += int64(v) * int64(v)
 		}
 		p.counted += n
-		dst = dst[n:]
+		dst = dst[n*k:]
 	}
 }
 
-// slew plays a stretch one sample longer or shorter, spread over all of it.
+// feed lays as much on the line as it takes to read n units.
+func (t *Track) feed(n, step int) {
+	p := &t.player
+	want := int64(t.line.Need(n))
+	from := p.media(&t.clock) + int64(step)
+	t.fill(from, from+want)
+	p.cursor += want + int64(step)
+}
+
+// slew plays a stretch one unit longer or shorter, spread over all of it, if
+// the clock asks for it.
 func (t *Track) slew(dst []int16) int {
-	from := t.player.media(&t.clock)
 	step := t.clock.step()
-	src := t.player.warp[:len(dst)-step]
-	t.fill(src, from)
+	if step == 0 {
+		return 0
+	}
+	k := t.line.Wide()
+	n := len(dst)/k - step
+	t.feed(n, step)
+	src := t.player.warp[:n*k]
+	t.line.Take(src)
 	resize(dst, src)
 	return step
 }
 
-// fill takes samples from the queue, and covers up or notes what is missing.
-func (t *Track) fill(dst []int16, pos int64) {
-	for len(dst) > 0 {
+// fill lays the media from one position to another on the line: what the queue
+// holds, with what is missing covered up or noted.
+func (t *Track) fill(pos, end int64) {
+	for pos < end {
+		if run := t.voice.At(pos, end); run != nil {
+			_, k := t.voice.Block()
+			t.line.Put(k, run)
+			pos += int64(len(run) / k)
+			continue
+		}
 		e := t.queue.first()
-		if e == nil || e.at >= pos+int64(len(dst)) {
-			t.gap(dst, pos, e)
-			return
-		}
-		n := 0
 		switch {
-		case !e.kind.audio():
+		case e == nil || e.at >= end:
+			pos = t.gap(pos, end, e)
+		case !e.format.Kind.Audio():
 			t.begin(e)
+			t.queue.pop()
 		case e.at > pos:
-			n = int(e.at - pos)
-			t.gap(dst[:n], pos, e)
+			pos = t.gap(pos, e.at, e)
 		case e.at+int64(e.n) > pos:
-			n = t.decode(dst, e, int(pos-e.at))
-		}
-		pos += int64(n)
-		dst = dst[n:]
-		if !e.kind.audio() || e.at+int64(e.n) <= pos {
-			t.player.partial = nil
+			t.begin(e)
+			t.decode(e)
+			t.queue.pop()
+		default:
 			t.queue.pop()
 		}
 	}
 }
 
-// decode plays a packet from its sample skip on and returns how many samples
-// that gave.
-func (t *Track) decode(dst []int16, e *entry, skip int) int {
-	if t.player.partial != e {
-		t.begin(e)
-		t.player.partial = e
+// decode turns a packet into audio that waits to be laid on the line.
+func (t *Track) decode(e *entry) {
+	if !t.voice.Decode(e.at, e.n, e.format, e.data) {
+		t.stats.Malformed++
 	}
-	codes := e.data[skip:]
-	codes = codes[:min(len(codes), len(dst))]
-	if e.kind == kindMuLaw {
-		muLaw.decode(dst, codes)
-	} else {
-		aLaw.decode(dst, codes)
+	if !t.voice.Conceals() {
+		t.player.conceal.heard(t.voice.Block())
 	}
-	t.player.conceal.heard(dst[:len(codes)])
-	return len(codes)
+	t.player.noise = t.voice.Silent()
 }
 
 // begin accounts for the first sample of a packet: what was missing before it,
@@ -125,21 +139,25 @@ func (t *Track) begin(e *entry) {
 	p := &t.player
 	lost := p.missing(e)
 	t.stats.Lost += uint64(lost)
-	if e.kind.audio() {
+	if e.format.Kind.Audio() {
 		p.ledger.close(lost, int64(p.length(e)))
 		p.noise = false
 		p.ptime = e.n
 	} else if lost > 0 {
 		p.ledger.owed += lost
 	}
-	switch e.kind {
-	case kindEvent:
+	switch e.format.Kind {
+	case payload.Event:
+		t.press(e)
 		p.cover = max(p.cover, e.at+int64(e.n)+100*ms)
-	case kindNoise:
+	case payload.Noise:
 		p.noise = true
 	}
 	if p.flow != e.flow || int16(e.seq-p.seq) > 0 || lost == 0 && int16(e.seq-p.seq) < -maxMisorder {
 		p.seq = e.seq
+	}
+	if p.flow != e.flow {
+		t.voice.Reset()
 	}
 	p.flow = e.flow
 	p.recent[p.begun%len(p.recent)] = e.seq
@@ -167,23 +185,72 @@ func (p *player) missing(e *entry) int {
 	return 0
 }
 
-// gap fills a stretch for which nothing has come. next is the first packet
+// gap lays on the line, or makes a block of, a stretch for which nothing has
+// come, and returns how far what it laid reaches. next is the first packet
 // after it, if any has arrived.
-func (t *Track) gap(dst []int16, pos int64, next *entry) {
+func (t *Track) gap(pos, end int64, next *entry) int64 {
 	p := &t.player
-	from := pos + t.clock.offset
-	if !p.noise && pos >= p.cover {
-		t.note(from, from+int64(len(dst)))
-	}
 	lost := 0
 	if next != nil {
 		lost = p.missing(next)
 	}
-	if lost > 0 && !p.noise && p.ptime > 0 && p.ledger.plausible(int64(lost*p.ptime), next.at+t.clock.offset) {
-		p.conceal.conceal(dst)
-		return
+	covered := lost > 0 && !p.noise && p.ptime > 0 && p.ledger.plausible(int64(lost*p.ptime), next.at+t.clock.offset)
+	if t.voice.Conceals() {
+		if to := t.cover(pos, next, covered); to > pos {
+			t.explain(pos, to)
+			return pos
+		}
+		if covered && next.at-int64(next.n) > pos {
+			end = min(end, next.at-int64(next.n))
+		}
+		covered = false
 	}
-	p.conceal.silence(dst)
+	end = min(end, pos+stretch)
+	t.explain(pos, end)
+	k := 1
+	if covered {
+		k = max(1, p.conceal.wide)
+	}
+	run := p.warp[:int(end-pos)*k]
+	if covered {
+		p.conceal.conceal(run)
+	} else {
+		clear(run)
+		p.conceal.silence()
+	}
+	t.line.Put(k, run)
+	return end
+}
+
+// cover has the decoder make a block for a gap, and returns where it ends: for
+// all of a short loss; for the beginning of a long one, and its end, which the
+// next packet may tell; for a sender that is silent, its comfort noise.
+func (t *Track) cover(pos int64, next *entry, lost bool) int64 {
+	v, ok := &t.voice, false
+	switch {
+	case v.Silent():
+		end := pos + stretch
+		if next != nil {
+			end = min(end, next.at)
+		}
+		ok = v.Cover(pos, end, nil)
+	case !lost:
+	case next.at-pos <= payload.MaxBlock && v.Run() == 0 && v.End() == pos || next.at-pos <= int64(next.n):
+		ok = v.Cover(pos, next.at, sameKind(v, next))
+	case v.Run() < concealLimit && v.End() == pos: // not after silence
+		ok = v.Cover(pos, min(pos+concealLimit, next.at), nil)
+	}
+	if !ok {
+		return pos
+	}
+	return v.End()
+}
+
+// explain enters a stretch in the ledger unless something accounts for it.
+func (t *Track) explain(pos, end int64) {
+	if p := &t.player; !p.noise && pos >= p.cover {
+		t.note(pos+t.clock.offset, end+t.clock.offset)
+	}
 }
 
 // note enters a stretch without audio in the ledger, as far as the stream was
@@ -214,4 +281,12 @@ func (t *Track) Measure() {
 		t.stats.Silent += Duration(int64(p.counted))
 	}
 	p.energy, p.counted = 0, 0
+}
+
+// sameKind is a packet's payload, if the voice's decoder can read it.
+func sameKind(v *payload.Voice, e *entry) []byte {
+	if e.format.Kind != v.Kind() {
+		return nil
+	}
+	return e.data
 }

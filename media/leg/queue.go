@@ -3,6 +3,8 @@ package leg
 import (
 	"net/netip"
 	"slices"
+
+	"siprecd/media/payload"
 )
 
 // Limits of what one stream keeps in memory.
@@ -11,33 +13,19 @@ const (
 	maxHeld   = 16  // packets whose meaning is not yet clear
 )
 
-// kind is what a payload type means to a stream.
-type kind uint8
-
-const (
-	kindNone  kind = iota // not agreed
-	kindMuLaw             // PCMU
-	kindALaw              // PCMA
-	kindEvent             // telephone-event (RFC 4733)
-	kindNoise             // comfort noise (RFC 3389)
-	kindOther             // agreed, but not known here; or an empty packet
-)
-
-func (k kind) audio() bool { return k == kindMuLaw || k == kindALaw }
-
 // entry is a packet on its way from the socket to the decoder.
 type entry struct {
 	data    []byte
 	from    netip.AddrPort
-	arrival int64 // samples since the call's start
+	arrival int64 // units since the call's start
 	at      int64 // media position of the first sample
-	n       int   // length in samples
+	n       int   // length in units of SampleRate; of an event: so far
 	ts      uint32
 	ssrc    uint32
 	epoch   uint32 // which anchor it was placed by
 	flow    uint32 // which sender it came from
 	seq     uint16
-	kind    kind
+	format  payload.Format
 }
 
 // queue is the ring of packets that wait to be decoded, ordered by media
@@ -91,8 +79,8 @@ func (q *queue) insert(e *entry) bool {
 // same says whether two packets are copies: both bring audio for one place, or
 // both are something else with one sequence number.
 func (e *entry) same(o *entry) bool {
-	audio := e.kind.audio()
-	return e.at == o.at && e.epoch == o.epoch && audio == o.kind.audio() && (audio || e.seq == o.seq)
+	audio := e.format.Kind.Audio()
+	return e.at == o.at && e.epoch == o.epoch && audio == o.format.Kind.Audio() && (audio || e.seq == o.seq)
 }
 
 // first is the earliest packet, nil if there is none.
@@ -124,7 +112,7 @@ func (q *queue) move(epoch uint32, by int64) {
 // End is the media position where the queued audio ends; 0 if there is none.
 func (q *queue) end() (end int64) {
 	for _, e := range q.items {
-		if e.kind.audio() {
+		if e.format.Kind.Audio() {
 			end = max(end, e.at+int64(e.n))
 		}
 	}

@@ -1,10 +1,11 @@
 package leg
 
 import (
-	"encoding/binary"
 	"net/netip"
-	"strings"
 	"time"
+
+	"siprecd/media/payload"
+	"siprecd/media/resample"
 )
 
 // MaxExtension is how far received audio may make a timeline longer than the
@@ -24,7 +25,7 @@ const (
 // Track is one stream: packets are pushed in with their arrival, samples of the
 // timeline are read out.
 type Track struct {
-	kinds   [128]kind
+	formats [128]payload.Format
 	source  netip.AddrPort
 	allow   func(netip.Addr) bool
 	start   time.Time // of the call
@@ -36,9 +37,18 @@ type Track struct {
 	rivals  []*entry // of another sender, not yet believed
 	lagging []*entry // of this sender, much too late, not yet understood
 	player  player
+	voice   payload.Voice
+	digits  digits
+	reports reports
+	line    *resample.Line
+	widest  int // multiple of SampleRate of the widest audio so far
 	hold    holdMark
+	moved   moved
 	since   int64 // timeline position from which the stream is listened to
 	until   int64 // and to which; -1: still is
+
+	protection protection
+	control    func(b []byte, from netip.AddrPort) bool // takes DTLS; nil: nobody does
 }
 
 // flow is the sender that is heard: an address and an SSRC. Neither alone is a
@@ -50,6 +60,22 @@ type flow struct {
 	last  int64  // arrival of its newest packet
 	gap   int64  // and how long nothing had come before it
 	ptime int64  // length of its newest packet
+
+	first    uint32 // sequence number of its first packet
+	highest  uint32 // of its newest, counted on where the 16 bits turn over
+	received uint64 // its packets
+}
+
+// count counts a packet that is so many numbers ahead of the newest.
+func (f *flow) count(ahead int16) {
+	f.received++
+	switch {
+	case ahead > 0:
+		f.highest += uint32(ahead)
+	case ahead <= -maxMisorder: // it has begun again
+		f.first, f.received = f.highest+1, 1
+		f.highest++
+	}
 }
 
 // holdMark is the latest change of hold; what lies before it is played later
@@ -75,15 +101,23 @@ func Samples(d time.Duration, rate int64) int64 {
 type Place struct {
 	Start  time.Time             // of the call
 	Added  time.Duration         // since then
-	Cursor int64                 // samples of the timeline that have been read already
+	Cursor int64                 // units of the timeline (SampleRate) that have been read already
 	Depth  time.Duration         // how long a packet may be late
 	Port   int                   // local port, for the counts
 	Allow  func(netip.Addr) bool // further sources; nil: none
+
+	Rate int                             // of what is read, in Hz: 8000 (also 0), 16000 or 48000
+	Opus func() (payload.Decoder, error) // makes a decoder for mono audio of 48 kHz; nil: Opus is not played
+
+	Control func(b []byte, from netip.AddrPort) bool // takes the DTLS of the stream's port if it can; nil: nobody does
 }
 
 // New begins to listen to a stream.
 func New(cfg Config, at Place) *Track {
 	t := &Track{start: at.Start, depth: Samples(at.Depth, SampleRate), since: Samples(at.Added, SampleRate), until: -1, allow: at.Allow}
+	t.control = at.Control
+	t.line = resample.NewLine(max(1, at.Rate/SampleRate))
+	t.voice, t.widest = payload.NewVoice(at.Opus), 1
 	t.player.cursor = at.Cursor
 	t.stats.Port = at.Port
 	t.stats.Level = silentLevel
@@ -107,30 +141,19 @@ func (t *Track) Gaps(end int64) []Gap { return t.player.ledger.list(&t.stats, en
 
 // Configure puts a newly agreed configuration in force.
 func (t *Track) Configure(cfg Config, at time.Duration) {
-	t.stats.Name, t.stats.Side, t.stats.Hold = cfg.Name, cfg.Side, cfg.Hold
+	t.stats.Name, t.stats.Hold = cfg.Name, cfg.Hold
+	t.move(cfg.Side, Samples(at, SampleRate))
+	t.digits.wanted = cfg.Digits
 	t.hold = holdMark{at: Samples(at, SampleRate), before: t.hold.now, now: cfg.Hold}
 	t.source = netip.AddrPortFrom(cfg.Source.Addr().Unmap(), cfg.Source.Port())
-	t.kinds = [128]kind{}
+	t.protect(cfg.Keys)
+	for pt := range t.formats {
+		t.formats[pt], _ = payload.Static(uint8(pt))
+	}
 	for pt, c := range cfg.Codecs {
 		if pt < 128 {
-			t.kinds[pt] = codecKind(c)
+			t.formats[pt] = payload.FormatOf(c)
 		}
-	}
-}
-
-func codecKind(c Codec) kind {
-	plain := (c.Clock == SampleRate || c.Clock == 0) && c.Channels <= 1
-	switch name := strings.ToUpper(c.Encoding); {
-	case name == "PCMU" && plain:
-		return kindMuLaw
-	case name == "PCMA" && plain:
-		return kindALaw
-	case name == "TELEPHONE-EVENT":
-		return kindEvent
-	case name == "CN":
-		return kindNoise
-	default:
-		return kindOther
 	}
 }
 
@@ -149,10 +172,14 @@ func (t *Track) Push(b []byte, from netip.AddrPort, arrival time.Duration) {
 		t.stats.WrongSource++
 		return
 	}
+	b, ok := t.open(b, from, arrival)
+	if !ok {
+		return
+	}
 	p, w := parseRTP(b)
 	switch w {
 	case wireRTCP:
-		t.stats.RTCP++
+		t.hear(b, Samples(arrival, SampleRate))
 		return
 	case wireOther:
 		t.stats.Malformed++
@@ -160,7 +187,7 @@ func (t *Track) Push(b []byte, from netip.AddrPort, arrival time.Duration) {
 	}
 	e := t.entry(p, from, Samples(arrival, SampleRate))
 	mine := t.flow.id != 0 && e.ssrc == t.flow.ssrc && e.from == t.flow.from
-	speaks := e.kind.audio() || e.kind == kindNoise
+	speaks := e.format.Kind.Audio() || e.format.Kind == payload.Noise
 	switch {
 	case mine:
 		t.strays(t.rivals)
@@ -177,6 +204,9 @@ func (t *Track) Push(b []byte, from netip.AddrPort, arrival time.Duration) {
 		t.rival(e)
 	}
 	t.stats.LastPacket = t.start.Add(arrival)
+	if t.stats.FirstPacket.IsZero() {
+		t.stats.FirstPacket = t.stats.LastPacket
+	}
 	t.Settle(e.arrival)
 }
 
@@ -184,28 +214,23 @@ func (t *Track) Push(b []byte, from netip.AddrPort, arrival time.Duration) {
 func (t *Track) entry(p rtpPacket, from netip.AddrPort, arrival int64) *entry {
 	e := t.queue.take()
 	*e = entry{
-		data: append(e.data[:0], p.payload...), from: from, arrival: arrival, n: len(p.payload),
-		ts: p.ts, ssrc: p.ssrc, seq: p.seq, kind: t.kinds[p.pt],
+		data: append(e.data[:0], p.payload...), from: from, arrival: arrival,
+		ts: p.ts, ssrc: p.ssrc, seq: p.seq, format: t.formats[p.pt],
 	}
-	switch e.kind {
-	case kindMuLaw, kindALaw:
-		if e.n == 0 { // a keep-alive (RFC 6263)
-			e.kind = kindOther
+	f := &e.format
+	e.n = f.Length(p.payload)
+	switch {
+	case f.Kind.Audio() && e.n == 0: // a keep-alive (RFC 6263), or broken
+		if len(p.payload) > 0 {
+			t.stats.Malformed++
 		}
-	case kindEvent:
+		f.Kind = payload.Other
+	case f.Kind.Audio() && f.Assumed:
+		t.stats.Assumed++
+	case f.Kind == payload.Event:
 		t.stats.Events++
-		e.n = 0
-		if len(p.payload) >= 4 {
-			e.n = int(binary.BigEndian.Uint16(p.payload[2:]))
-		}
-	case kindNone:
+	case f.Kind == payload.None || f.Kind == payload.Other:
 		t.stats.NotAgreed++
-		e.n = 0
-	case kindOther:
-		t.stats.NotAgreed++
-		e.n = 0
-	default:
-		e.n = 0
 	}
 	return e
 }
@@ -262,7 +287,10 @@ func (t *Track) Settle(now int64) {
 // adopt makes a packet's sender the one that is heard.
 func (t *Track) adopt(e *entry) {
 	t.release()
-	t.flow = flow{from: e.from, ssrc: e.ssrc, id: t.flow.id + 1, last: e.arrival, ptime: int64(e.n)}
+	t.flow = flow{
+		from: e.from, ssrc: e.ssrc, id: t.flow.id + 1, last: e.arrival, ptime: int64(e.n),
+		first: uint32(e.seq), highest: uint32(e.seq), received: 1,
+	}
 	t.clock.anchorAtArrival(e)
 	t.insert(e)
 }
@@ -271,12 +299,17 @@ func (t *Track) adopt(e *entry) {
 func (t *Track) accept(e *entry) {
 	c := &t.clock
 	d := int16(e.seq - c.seq)
-	e.at = c.place(e.ts)
+	t.flow.count(d)
+	if k := e.format.Clock; e.format.Kind.Audio() && k != c.rate {
+		t.reclock(e, int64(d))
+		return
+	}
+	e.at = c.place(e)
 	if d <= 0 && d > -maxMisorder {
 		t.straggler(e)
 		return
 	}
-	if !e.kind.audio() {
+	if !e.format.Kind.Audio() {
 		c.seq = e.seq
 		t.insert(e)
 		return
@@ -291,7 +324,7 @@ func (t *Track) accept(e *entry) {
 	case late < 0 && t.provisional(e) && late > -t.depth:
 		t.release()
 		c.bias = min(c.bias, late-t.pull(late))
-		e.at = c.place(e.ts)
+		e.at = c.place(e)
 		c.follow(e)
 	case late-c.bias < -aheadLimit:
 		t.release()
@@ -301,6 +334,26 @@ func (t *Track) accept(e *entry) {
 		c.follow(e)
 		c.observe(e)
 	}
+	t.insert(e)
+}
+
+// reclock places the first packet of a codec whose time stamps count at another
+// rate. What they count from is not known (RFC 7160): by its sequence number
+// the packet follows the newest, if it comes about when that would end.
+func (t *Track) reclock(e *entry, ahead int64) {
+	c := &t.clock
+	if ahead <= 0 {
+		t.refuse(e)
+		return
+	}
+	t.release()
+	at, bias := c.refAt+ahead*t.flow.ptime, c.bias
+	if late := e.arrival - at - c.offset; ahead > maxMissing || late <= -aheadLimit || late >= t.depth*3/4 {
+		at, bias = e.arrival-c.offset, 0
+	}
+	c.anchor(e, at)
+	c.bias = bias
+	t.flow.ptime = int64(e.n)
 	t.insert(e)
 }
 
@@ -337,7 +390,7 @@ func (t *Track) provisional(e *entry) bool {
 // and says by how much.
 func (t *Track) pull(by int64) int64 {
 	c := &t.clock
-	by = min(max(by, t.player.media(c)-c.epochAt), 0)
+	by = min(max(by, t.played()-c.epochAt), 0)
 	c.refAt += by
 	c.epochAt += by
 	t.queue.move(c.epoch, by)
@@ -378,7 +431,7 @@ func (t *Track) verdict() {
 // insert queues a packet whose place is known; false if it has none.
 func (t *Track) insert(e *entry) bool {
 	e.epoch, e.flow = t.clock.epoch, t.flow.id
-	if e.kind.audio() && e.at+int64(e.n) <= t.player.media(&t.clock) {
+	if e.format.Kind.Audio() && e.at+int64(e.n) <= t.played() {
 		t.refuse(e)
 		return false
 	}
@@ -387,11 +440,15 @@ func (t *Track) insert(e *entry) bool {
 		t.queue.give(e)
 		return false
 	}
-	if e.kind.audio() || e.kind == kindNoise {
+	if e.format.Kind.Audio() || e.format.Kind == payload.Noise {
 		t.stats.Packets++
+		t.widest = max(t.widest, int(e.format.Wide))
 	}
 	return true
 }
+
+// played is the media position up to which everything is decided.
+func (t *Track) played() int64 { return max(t.player.media(&t.clock), t.voice.End()) }
 
 // refuse counts a packet that comes after its place was encoded.
 func (t *Track) refuse(e *entry) {
@@ -411,7 +468,14 @@ func (t *Track) End(at time.Duration) {
 }
 
 // Over says that a stream was removed and all of it has been played.
-func (t *Track) Over() bool { return t.until >= 0 && t.player.cursor >= t.until }
+func (t *Track) Over() bool { return t.until >= 0 && t.player.cursor >= t.until+resample.Reach }
 
-// Received is the timeline position where queued audio ends.
-func (t *Track) Received() int64 { return t.queue.end() + t.clock.offset }
+// Received is the timeline position where received audio ends.
+func (t *Track) Received() int64 { return max(t.queue.end(), t.voice.End()) + t.clock.offset }
+
+// Widest is the rate in Hz of the widest audio that has been received.
+func (t *Track) Widest() int { return t.widest * SampleRate }
+
+// Widen makes Read give a higher rate, and read again the last units of the
+// timeline, at most resample.Back.
+func (t *Track) Widen(rate, back int) { t.line.Widen(rate/SampleRate, back) }

@@ -18,7 +18,7 @@ func speechlike(n int) []int16 {
 		codes[i] = byte(r.IntN(256))
 	}
 	out := make([]int16, n)
-	aLaw.decode(out, codes)
+	aLaw.Decode(out, codes)
 	return out
 }
 

@@ -63,6 +63,13 @@ func sockaddr(addr netip.AddrPort) (family int, sa unix.Sockaddr) {
 // Close gives the port back to the system.
 func (s *Socket) Close() { unix.Close(s.fd) }
 
+// Send sends a datagram from the socket's port. What the system refuses is
+// lost, as it may be on the way.
+func (s *Socket) Send(b []byte, to netip.AddrPort) {
+	_, sa := sockaddr(to)
+	_ = unix.Sendto(s.fd, b, unix.MSG_DONTWAIT, sa)
+}
+
 // Busy says whether another port may do better.
 func Busy(err error) bool {
 	return errors.Is(err, unix.EADDRINUSE) || errors.Is(err, unix.EACCES)

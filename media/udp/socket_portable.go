@@ -43,6 +43,12 @@ func Open(addr netip.AddrPort) (*Socket, error) {
 // Close gives the port back to the system.
 func (s *Socket) Close() { s.conn.Close() }
 
+// Send sends a datagram from the socket's port. What the system refuses is
+// lost, as it may be on the way.
+func (s *Socket) Send(b []byte, to netip.AddrPort) {
+	_, _ = s.conn.WriteToUDPAddrPort(b, to)
+}
+
 // Busy says whether another port may do better.
 func Busy(err error) bool {
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EACCES)

@@ -106,6 +106,7 @@ func clean(st recorder.Status) recorder.Status {
 			leg := &c.Legs[j]
 			leg.LevelDB = finite(leg.LevelDB, silenceDBov)
 			leg.SilentSeconds = finite(leg.SilentSeconds, 0)
+			leg.LastPacketAge = finite(leg.LastPacketAge, -1)
 		}
 		if c.Legs == nil {
 			c.Legs = []recorder.Leg{}
@@ -113,6 +114,9 @@ func clean(st recorder.Status) recorder.Status {
 	}
 	if st.Calls == nil {
 		st.Calls = []recorder.LiveCall{}
+	}
+	if st.Peers == nil {
+		st.Peers = []recorder.Peer{}
 	}
 	if st.Listen == nil {
 		st.Listen = []string{}
@@ -122,6 +126,7 @@ func clean(st recorder.Status) recorder.Status {
 	}
 	st.Decisions = nonNil(st.Decisions)
 	st.Refusals = nonNil(st.Refusals)
+	st.Warnings = nonNil(st.Warnings)
 	st.Journal.AgeSeconds = finite(st.Journal.AgeSeconds, 0)
 	st.Journal.CommitMS = finite(st.Journal.CommitMS, 0)
 	return st

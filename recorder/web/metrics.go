@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -69,6 +70,13 @@ func metricList() []metric {
 		{"journal_ok", "1 when the journal has no error.", ""},
 		{"storage_free_bytes", "Free space on the file system of the store.", ""},
 		{"storage_size_bytes", "Size of the file system of the store.", ""},
+		{"peer_calls_active", "Sessions that are up, by recording client.", "peer"},
+		{"peer_calls_total", "Sessions since start, by recording client.", "peer"},
+		{"peer_refused_total", "Requests and TLS handshakes refused since start, by recording client.", "peer"},
+		{"peer_last_options_timestamp_seconds", "When a recording client last sent OPTIONS.", "peer"},
+		{"peer_last_invite_timestamp_seconds", "When a recording client last sent an INVITE.", "peer"},
+		{"peer_certificate_expiry_timestamp_seconds", "When the certificate of a recording client expires.", "peer"},
+		{"strangers_refused_total", "Datagrams and connections dropped since start for not being on the allow-list.", ""},
 		{"status_followers", "Clients that follow /status.", ""},
 	}
 }
@@ -114,6 +122,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.gauge(ch, "status_followers", float64(c.server.feed.following()))
 	c.collectCalls(ch, st)
 	c.collectStore(ch, st)
+	c.collectPeers(ch, st)
 	for reason, n := range st.Decisions {
 		c.counter(ch, "policy_decisions_total", n, reason)
 	}
@@ -152,6 +161,27 @@ func (c *collector) collectStore(ch chan<- prometheus.Metric, st recorder.Status
 	c.gauge(ch, "journal_ok", number(st.Journal.Error == ""))
 	c.gauge(ch, "storage_free_bytes", float64(st.Disk.FreeBytes))
 	c.gauge(ch, "storage_size_bytes", float64(st.Disk.TotalBytes))
+}
+
+// collectPeers labels figures with addresses of clients, of which there are
+// few, and which name no person.
+func (c *collector) collectPeers(ch chan<- prometheus.Metric, st recorder.Status) {
+	c.counter(ch, "strangers_refused_total", st.Strangers.Count)
+	for _, p := range st.Peers {
+		c.gauge(ch, "peer_calls_active", float64(p.Live), p.Address)
+		c.counter(ch, "peer_calls_total", p.Calls, p.Address)
+		c.counter(ch, "peer_refused_total", p.Refusals, p.Address)
+		for name, at := range map[string]time.Time{
+			"peer_last_options_timestamp_seconds": p.LastOptions, "peer_last_invite_timestamp_seconds": p.LastInvite,
+		} {
+			if !at.IsZero() {
+				c.gauge(ch, name, float64(at.UnixMilli())/1000, p.Address)
+			}
+		}
+		if p.TLS != nil && !p.TLS.Expires.IsZero() {
+			c.gauge(ch, "peer_certificate_expiry_timestamp_seconds", float64(p.TLS.Expires.Unix()), p.Address)
+		}
+	}
 }
 
 func (c *collector) gauge(ch chan<- prometheus.Metric, name string, v float64, labels ...string) {

@@ -6,16 +6,20 @@
 //	/readyz   x                  x   can it take a call?
 //	/status   x                  x   JSON, HTML, SSE, NDJSON
 //	/metrics  x                      OpenMetrics, prefix srs_
+//	/trace                       x   messages of recent dialogs, JSON
 //
 //	recorder ──Source──► feed: one snapshot a second ──► followers (≤ 64)
 //	                └──► collector, at each scrape
 //
-// Promises: nothing here shows personal data or changes anything; only GET
+// Promises: nothing on TCP shows personal data, nothing changes anything; only GET
 // and HEAD are answered. A follower of /status can never slow the
 // recorder or another follower: every follower writes on its own goroutine
 // under a write deadline, all of them share one snapshot a second, and there
 // are at most 64. The page needs no script to be read, and its script needs
 // no inline code, so that the content security policy forbids all of it.
+//
+// A trace holds numbers and names (never keys), so it is on the socket only,
+// which nobody but the server's own user and root can open.
 //
 // Caveats: the TCP side has no log-in; bind it to loopback or to a management
 // network. The socket is for the commands of this program: they find it by the
@@ -41,9 +45,15 @@ type Source interface {
 	Ready() []recorder.Check
 }
 
+// Tracer tells what a recording client and the recorder said to each other.
+type Tracer interface {
+	Trace(recorder.TraceQuery) []recorder.Traced
+}
+
 // Options are what a Server needs; Source is required.
 type Options struct {
 	Source  Source
+	Tracer  Tracer               // nil: no traces
 	Metrics *prometheus.Registry // nil: a new one
 	Logger  *slog.Logger         // nil: nothing is logged
 }
@@ -51,6 +61,7 @@ type Options struct {
 // Server answers HTTP. It starts no goroutine of its own.
 type Server struct {
 	source  Source
+	tracer  Tracer
 	metrics *prometheus.Registry
 	log     *slog.Logger
 	feed    *feed
@@ -69,6 +80,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{
 		source:  o.Source,
+		tracer:  o.Tracer,
 		metrics: o.Metrics,
 		log:     o.Logger.With("component", "web"),
 		feed:    newFeed(o.Source),
@@ -95,6 +107,7 @@ func (s *Server) Control() http.Handler {
 	mux := http.NewServeMux()
 	s.probes(mux)
 	mux.HandleFunc("/status", s.status)
+	mux.HandleFunc("/trace", s.trace)
 	mux.HandleFunc("/", notFound)
 	return guard(mux)
 }

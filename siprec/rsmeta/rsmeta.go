@@ -55,6 +55,31 @@ type Document struct {
 	Raw          []byte      // the document as received
 }
 
+// Clash says that one id names two different things, say a session and a
+// stream: an error of the client's (RFC 7865 section 6.10). What refers to it is
+// resolved by kind all the same.
+func (d *Document) Clash() bool {
+	kinds := map[string]string{}
+	clash := false
+	see := func(id, kind string) {
+		clash = clash || id != "" && kinds[id] != "" && kinds[id] != kind
+		kinds[id] = kind
+	}
+	for _, g := range d.Groups {
+		see(g.ID, "group")
+	}
+	for _, s := range d.Sessions {
+		see(s.ID, "session")
+	}
+	for _, p := range d.Participants {
+		see(p.ID, "participant")
+	}
+	for _, s := range d.Streams {
+		see(s.ID, "stream")
+	}
+	return clash
+}
+
 // Group is a communication session group.
 type Group struct{ ID string }
 

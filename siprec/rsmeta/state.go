@@ -26,6 +26,11 @@ type State struct {
 	streams    []Stream
 	members    []Member
 	extensions []Extension
+
+	calls   int      // communication sessions that followed one another
+	current string   // id of the one that goes on
+	over    bool     // it has a stop-time
+	beside  []string // ids of the sessions that belong to the present call
 }
 
 // Member is a participant in the merged view.
@@ -67,6 +72,76 @@ func (s *State) Apply(d *Document) {
 		s.participant(p)
 	}
 	s.extend(d.Extensions)
+	s.follow()
+}
+
+// follow counts the calls. Another session is another call only after the one
+// before was stopped: a complete document under new ids, and a second session
+// beside the first, are the same one.
+func (s *State) follow() {
+	if i := s.find(s.current); i >= 0 && s.sessions[i].Stop != "" {
+		s.over = true
+	}
+	goesOn := s.goesOn()
+	switch known := slices.Contains(s.beside, goesOn); {
+	case goesOn == "" || goesOn == s.current:
+	case s.calls == 0, s.over && !known:
+		s.calls++
+		s.current, s.over, s.beside = goesOn, false, nil
+		if s.calls > 1 {
+			s.leave()
+		}
+	case s.over, s.find(s.current) < 0:
+		s.current, s.over = goesOn, false
+	}
+	if !s.over {
+		s.accompany()
+	}
+}
+
+// accompany notes the sessions that belong to the present call.
+func (s *State) accompany() {
+	for _, o := range s.sessions {
+		if o.Stop == "" && len(s.beside) < maxKept {
+			s.beside = addNew(s.beside, o.ID)
+		}
+	}
+}
+
+func (s *State) find(session string) int {
+	return slices.IndexFunc(s.sessions, func(o Session) bool { return o.ID == session })
+}
+
+// goesOn is the first session without a stop-time, "" when there is none. One
+// that was stopped stays so, whatever a later document leaves out.
+func (s *State) goesOn() string {
+	for _, o := range s.sessions {
+		if o.Stop == "" && !(s.over && o.ID == s.current) {
+			return o.ID
+		}
+	}
+	return ""
+}
+
+// leave forgets the parties that the call before had for itself.
+func (s *State) leave() {
+	s.members = slices.DeleteFunc(s.members, func(m Member) bool {
+		return !m.Present || len(m.Sessions) > 0 && !slices.Contains(m.Sessions, s.current)
+	})
+}
+
+// Calls is how many recorded calls have followed one another in the session:
+// each began after the one before had a stop-time (RFC 8068).
+func (s *State) Calls() int { return s.calls }
+
+// Current is the communication session that goes on, or the last that did;
+// its ID is "" when none was named.
+func (s *State) Current() Session {
+	i := s.find(s.current)
+	if i < 0 {
+		return Session{ID: s.current}
+	}
+	return s.sessions[i]
 }
 
 // replace clears what a complete document states anew. Clients make up new

@@ -147,3 +147,57 @@ func TestStateIsBounded(t *testing.T) {
 		t.Errorf("%d streams of one participant", n)
 	}
 }
+
+// TestCalls counts the calls that follow one another in one recording session.
+func TestCalls(t *testing.T) {
+	session := func(id, stop string) Session { return Session{ID: id, Stop: stop} }
+	for _, c := range []struct {
+		name    string
+		docs    []*Document
+		calls   int
+		current string
+	}{
+		{"no session named", []*Document{{}}, 0, ""},
+		{"one", []*Document{{Sessions: []Session{session("a", "")}}}, 1, "a"},
+		{"two from the start", []*Document{{Sessions: []Session{session("a", ""), session("b", "")}}}, 1, "a"},
+		{"another beside it", []*Document{{Sessions: []Session{session("a", "")}},
+			{Partial: true, Sessions: []Session{session("b", "")}}}, 1, "a"},
+		{"new ids", []*Document{{Sessions: []Session{session("a", "")}}, {Sessions: []Session{session("b", "")}}}, 1, "b"},
+		{"stopped", []*Document{{Sessions: []Session{session("a", "")}},
+			{Partial: true, Sessions: []Session{session("a", "x")}}}, 1, "a"},
+		{"stopped, then another", []*Document{{Sessions: []Session{session("a", "")}},
+			{Partial: true, Sessions: []Session{session("a", "x")}},
+			{Partial: true, Sessions: []Session{session("b", "")}}}, 2, "b"},
+		{"stopped, then a complete other", []*Document{{Sessions: []Session{session("a", "")}},
+			{Partial: true, Sessions: []Session{session("a", "x")}}, {Sessions: []Session{session("b", "")}}}, 2, "b"},
+		{"both in one document", []*Document{{Sessions: []Session{session("a", "")}},
+			{Partial: true, Sessions: []Session{session("a", "x"), session("b", "")}}}, 2, "b"},
+		{"the second of two goes on", []*Document{{Sessions: []Session{session("a", ""), session("b", "")}},
+			{Partial: true, Sessions: []Session{session("a", "x")}}}, 1, "b"},
+	} {
+		var s State
+		for _, d := range c.docs {
+			s.Apply(d)
+		}
+		if s.Calls() != c.calls || s.Current().ID != c.current {
+			t.Errorf("%s: %d calls, current %q, want %d, %q", c.name, s.Calls(), s.Current().ID, c.calls, c.current)
+		}
+	}
+}
+
+// TestNextCallForgetsTheFirst checks that the parties of a call that has ended
+// are not the next one's, and that those who are in both stay.
+func TestNextCallForgetsTheFirst(t *testing.T) {
+	var s State
+	s.Apply(&Document{Sessions: []Session{{ID: "a"}}, Participants: []Participant{
+		{ID: "1", AoRs: []string{"one"}, Sessions: []string{"a"}}, {ID: "2", AoRs: []string{"two"}, Sessions: []string{"a"}}}})
+	s.Apply(&Document{Partial: true, Sessions: []Session{{ID: "a", Stop: "x"}, {ID: "b"}}, Participants: []Participant{
+		{ID: "2", Sessions: []string{"b"}}, {ID: "3", AoRs: []string{"three"}, Sessions: []string{"b"}}}})
+	var who []string
+	for _, m := range s.Participants() {
+		who = append(who, m.AoRs...)
+	}
+	if strings.Join(who, " ") != "two three" {
+		t.Errorf("the second call has %q", who)
+	}
+}

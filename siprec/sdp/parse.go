@@ -31,6 +31,7 @@ func Parse(b []byte) (*Description, error) {
 	}
 	for i := range r.d.Media {
 		r.finish(&r.d.Media[i], r.conns[i])
+		r.d.Media[i].Crypto = cryptos(r.secret[i])
 	}
 	return r.d, nil
 }
@@ -51,6 +52,8 @@ type reader struct {
 	known bool   // some line was a v=, o=, s=, c=, t=, m= or a= line
 	conn  conn   // of the session
 	conns []conn // of each m-line
+
+	secret [][]string // attributes of each m-line that hold keys; kept nowhere else
 }
 
 func (r *reader) line(s string) error {
@@ -88,6 +91,12 @@ func (r *reader) attr(value string) {
 	if n := len(r.d.Media); n > 0 {
 		attrs = &r.d.Media[n-1].Attrs
 	}
+	if keyed(value) {
+		if n := len(r.d.Media); n > 0 {
+			r.secret[n-1] = append(r.secret[n-1], value)
+		}
+		return
+	}
 	*attrs = append(*attrs, value)
 }
 
@@ -112,6 +121,7 @@ func (r *reader) media(value string) error {
 		Kind: strings.ToLower(f[0]), Port: int(port), Proto: f[2], FormatIDs: f[3:],
 	})
 	r.conns = append(r.conns, conn{})
+	r.secret = append(r.secret, nil)
 	return nil
 }
 
@@ -125,6 +135,12 @@ func (r *reader) finish(m *Media, own conn) {
 	m.Label = attrValue(m.Attrs, "label")
 	m.Ptime = ptime(attrValue(m.Attrs, "ptime"))
 	_, m.RTCPMux = findAttr(m.Attrs, "rtcp-mux")
+	if m.Prints = fingerprints(m.Attrs); m.Prints == nil {
+		m.Prints = fingerprints(r.d.Attrs)
+	}
+	if m.Setup = strings.ToLower(attrValue(m.Attrs, "setup")); m.Setup == "" {
+		m.Setup = strings.ToLower(attrValue(r.d.Attrs, "setup"))
+	}
 	m.RTCP = rtcpAddr(m)
 	if strings.Contains(strings.ToUpper(m.Proto), "RTP/") {
 		m.Formats = formats(m.FormatIDs, m.Attrs)

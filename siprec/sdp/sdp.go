@@ -5,15 +5,16 @@
 //
 // Parse promises: what a client in the field sends is read, in whatever order
 // its lines stand, with or without the lines that RFC 8866 makes mandatory;
-// every m-line keeps its place; every a= value is kept raw. It refuses only
-// what cannot be answered m-line by m-line, and says by its error which SIP
+// every m-line keeps its place; every a= value is kept raw, but for those that
+// hold keys, which are only in Media.Crypto, as Secrets that do not print. It
+// refuses only what cannot be answered m-line by m-line, and says by its error which SIP
 // answer fits. It allocates in proportion to the input, which is capped.
 //
 // Write promises: one m-line for each given, in order, and no byte of foreign
 // text that could end a line early.
 //
-// Caveats: host names in c= are not looked up (Addr stays invalid); grouping,
-// ICE and keying attributes are only kept raw.
+// Caveats: host names in c= are not looked up (Addr stays invalid); grouping and
+// ICE attributes are only kept raw. a=key-mgmt (MIKEY) and k= are not read.
 package sdp
 
 import (
@@ -58,7 +59,7 @@ const (
 type Description struct {
 	Origin string   // value of o=, raw
 	Name   string   // value of s=, raw
-	Attrs  []string // session-level a= values, raw, in order
+	Attrs  []string // session-level a= values but those with keys, raw, in order
 	Media  []Media  // every m-line, in order
 }
 
@@ -75,7 +76,10 @@ type Media struct {
 	Ptime     time.Duration  // a=ptime; 0 when absent
 	RTCP      netip.AddrPort // a=rtcp (RFC 3605), else Addr and Port+1; zero when Port is 0
 	RTCPMux   bool           // a=rtcp-mux (RFC 5761): RTCP may come on Port
-	Attrs     []string       // every a= value of this m-line, raw, in order
+	Attrs     []string       // every a= value of this m-line but those with keys, raw, in order
+	Crypto    []Crypto       // a=crypto lines that can be read, in order
+	Prints    []Fingerprint  // a=fingerprint, of this m-line or else of the session
+	Setup     string         // a=setup (RFC 4145): active, passive, actpass, holdconn; lower case, "" when absent
 }
 
 // OnHold says that the sender announces no media: inactive, or the old form

@@ -28,6 +28,9 @@ type ReplyMedia struct {
 	Direction   Direction     // "" writes none
 	Label       string        // "" writes none
 	Ptime       time.Duration // 0 writes none
+	Crypto      *Crypto       // the key of what we would send, with one master key; nil writes none
+	Fingerprint *Fingerprint  // of our certificate, when there is no Crypto; nil writes none
+	Setup       string        // a=setup beside a fingerprint: active or passive
 }
 
 // Write formats a description with CRLF line ends (RFC 8866).
@@ -68,6 +71,7 @@ func writeMedia(b *strings.Builder, m ReplyMedia) {
 		if m.Direction != "" {
 			fmt.Fprintf(b, "a=%s\r\n", m.Direction)
 		}
+		writeKeys(b, m)
 	}
 	if l := strings.TrimSpace(oneLine(m.Label)); l != "" {
 		fmt.Fprintf(b, "a=label:%s\r\n", l)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/siprectest/keying"
 	"siprecd/siprec/siprectest/offer"
 	"siprecd/siprec/siprectest/rtpsend"
 )
@@ -24,7 +25,11 @@ type Call struct {
 	sdp      offer.SDP
 	meta     offer.Metadata
 	streams  []*rtpsend.Stream
-	ended    chan struct{} // closed when the recorder sent BYE
+	keys     []*keys         // of each leg; nil: it is plain
+	over     context.Context // ends with the call
+	end      context.CancelFunc
+	shakes   sync.WaitGroup // handshakes
+	ended    chan struct{}  // closed when the recorder sent BYE
 	endOnce  sync.Once
 
 	mu        sync.Mutex
@@ -63,7 +68,7 @@ func (c *Client) Invite(ctx context.Context, o Options) (*Call, error) {
 
 // newCall opens the media sockets of call number n and writes its identity.
 func (c *Client) newCall(p *plan, n int) (*Call, error) {
-	local := c.link.addr()
+	local := c.link.Addr()
 	call := &Call{
 		client: c, plan: p, id: offer.NewUID().String(), localTag: offer.Token(),
 		from:   sip.Uri{Scheme: "sip", User: p.From, Host: offer.URIHost(local.Addr())},
@@ -74,10 +79,11 @@ func (c *Client) newCall(p *plan, n int) (*Call, error) {
 		report: CallReport{Number: n},
 	}
 	call.report.CallID = call.id
+	call.over, call.end = context.WithCancel(c.up)
 	call.target = call.to
 	call.target.Port = int(c.remote.Port())
-	if c.link.network != "udp" {
-		call.target.UriParams.Add("transport", c.link.network)
+	if c.link.Network != "udp" {
+		call.target.UriParams.Add("transport", c.link.Network)
 	}
 	media := p.mediaAddr(local.Addr())
 	call.sdp = offer.SDP{Addr: media, ID: uint64(offer.Random32()), Ptime: int(p.Ptime / time.Millisecond), Extra: p.ExtraMedia}
@@ -92,8 +98,19 @@ func (c *Client) newCall(p *plan, n int) (*Call, error) {
 			return nil, err
 		}
 		call.streams = append(call.streams, s)
-		call.sdp.Lines = append(call.sdp.Lines, offer.Line{
-			Port: s.Port(), Codec: leg.Codec, Label: leg.Label, Direction: "sendonly"})
+		line := offer.Line{Port: s.Port(), Codec: leg.Codec, Label: leg.Label, Direction: "sendonly"}
+		if leg.SRTP.On() {
+			secret, err := keying.New(leg.SRTP)
+			if err != nil {
+				call.halt()
+				return nil, err
+			}
+			secret.Line(&line)
+			call.keys = append(call.keys, &keys{Secret: secret})
+		} else {
+			call.keys = append(call.keys, nil)
+		}
+		call.sdp.Lines = append(call.sdp.Lines, line)
 		call.meta.Parties = append(call.meta.Parties, offer.Party{
 			ID: offer.NewUID(), Stream: offer.NewUID(), Name: leg.Name, AoR: leg.AoR, Label: leg.Label})
 	}
@@ -136,7 +153,7 @@ func (c *Call) invite(ctx context.Context) error {
 // acknowledged, now and whenever it comes again (RFC 3261 13.2.2.4). After
 // cancelAfter, unless 0, it sends CANCEL as soon as a 1xx has come.
 func (c *Call) finalResponse(ctx context.Context, req *sip.Request, cancelAfter time.Duration) (*sip.Response, error) {
-	tx, err := c.client.link.begin(ctx, req)
+	tx, err := c.client.link.Begin(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +226,7 @@ func (c *Call) apply(answer []AnswerLine) {
 	c.mu.Unlock()
 	for i, s := range c.streams {
 		var to netip.AddrPort // silent
-		if i < len(answer) && answer[i].Receives() && !c.plan.Faults.NoMedia {
+		if i < len(answer) && answer[i].Receives() && !c.plan.Faults.NoMedia && c.secure(i, answer[i]) {
 			to = netip.AddrPortFrom(answer[i].Addr, uint16(answer[i].Port))
 		}
 		s.Aim(to)
@@ -294,7 +311,9 @@ func (c *Call) halt() {
 // drop forgets the call and settles its report.
 func (c *Call) drop(how string) {
 	c.client.remove(c)
+	c.end()
 	c.halt()
+	c.shakes.Wait()
 	c.mu.Lock()
 	c.report.Ended = how
 	if !c.answered.IsZero() {

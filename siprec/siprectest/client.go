@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -12,15 +11,17 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/siprectest/link"
 	"siprecd/siprec/siprectest/rtpsend"
 )
 
 // Client is a recording client bound to one recorder. All its calls share one
 // SIP socket and one pacing goroutine.
 type Client struct {
-	link   *link
+	link   *link.Link
 	pacer  *rtpsend.Pacer
 	remote netip.AddrPort
+	up     context.Context // for handshakes of calls; it outlives a run that is stopped
 
 	mu    sync.Mutex
 	calls map[string]*Call // by Call-ID
@@ -33,22 +34,15 @@ func Dial(ctx context.Context, to string, tlsc *tls.Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{calls: make(map[string]*Call), pacer: rtpsend.NewPacer()}
-	c.link = &link{
-		network: network,
-		dial:    dialer(network, addr, tlsc),
-		quiet:   slog.New(slog.DiscardHandler),
-		request: c.serve,
-		stray:   c.strayResponse,
-		txs:     make(map[string]*sip.ClientTx),
-	}
-	if err := c.link.connect(ctx); err != nil {
+	c := &Client{calls: make(map[string]*Call), pacer: rtpsend.NewPacer(), up: context.WithoutCancel(ctx)}
+	c.link = link.New(link.Config{
+		Network: network, Dial: dialer(network, addr, tlsc), Requests: c.serve, Strays: c.strayResponse,
+	})
+	if err := c.link.Connect(ctx); err != nil {
 		c.pacer.Stop()
 		return nil, err
 	}
-	c.link.mu.Lock()
-	c.remote = addrPort(c.link.conn.RemoteAddr())
-	c.link.mu.Unlock()
+	c.remote = c.link.Remote()
 	return c, nil
 }
 
@@ -62,10 +56,10 @@ func dialer(network, addr string, tlsc *tls.Config) func(context.Context) (net.C
 }
 
 // LocalAddr is the address of the SIP socket.
-func (c *Client) LocalAddr() netip.AddrPort { return c.link.addr() }
+func (c *Client) LocalAddr() netip.AddrPort { return c.link.Addr() }
 
 // SendRaw writes bytes to the SIP socket as they are.
-func (c *Client) SendRaw(b []byte) error { return c.link.write(b) }
+func (c *Client) SendRaw(b []byte) error { return c.link.Send(b) }
 
 // Close ends the client. Calls that are still up are left as they are: the
 // recorder hears no BYE.
@@ -75,7 +69,9 @@ func (c *Client) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, call := range c.calls {
+		call.end()
 		call.halt()
+		call.shakes.Wait()
 	}
 	return err
 }
@@ -139,12 +135,12 @@ func (c *Client) serve(req *sip.Request) {
 
 // contact is the value of our Contact header, with a feature tag.
 func (c *Client) contact(tag string) string {
-	uri := "sip:src@" + c.link.addr().String()
-	if c.link.network != "udp" {
-		uri += ";transport=" + c.link.network
+	uri := "sip:src@" + c.link.Addr().String()
+	if c.link.Network != "udp" {
+		uri += ";transport=" + c.link.Network
 	}
 	return fmt.Sprintf("<%s>;%s", uri, tag)
 }
 
 // transport is the network's name as Via writes it.
-func (c *Client) transport() string { return strings.ToUpper(c.link.network) }
+func (c *Client) transport() string { return strings.ToUpper(c.link.Network) }

@@ -59,7 +59,7 @@ func (c *Call) newRequest(method sip.RequestMethod, cseq uint32, body Body) *sip
 
 	req := sip.NewRequest(method, target)
 	req.SetTransport(c.client.transport())
-	local := c.client.link.addr()
+	local := c.client.link.Addr()
 	via := &sip.ViaHeader{
 		ProtocolName: "SIP", ProtocolVersion: "2.0", Transport: c.client.transport(),
 		Host: offer.URIHost(local.Addr()), Port: int(local.Port()),
@@ -123,7 +123,7 @@ func (c *Call) learn(res *sip.Response) {
 // do sends a request other than INVITE and ACK and waits for its final
 // response.
 func (c *Call) do(ctx context.Context, req *sip.Request) (*sip.Response, error) {
-	tx, err := c.client.link.begin(ctx, req)
+	tx, err := c.client.link.Begin(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +148,7 @@ func (c *Call) await(ctx context.Context, tx *sip.ClientTx, late <-chan time.Tim
 		if err := tx.Err(); errors.Is(err, sip.ErrTransactionTimeout) {
 			return nil, fmt.Errorf("no answer: %w", err)
 		}
-		return nil, c.client.link.lost() // ended by link.fail
+		return nil, c.client.link.Lost() // ended by the link
 	case <-ctx.Done():
 		return nil, fmt.Errorf("no answer: %w", context.Cause(ctx))
 	}

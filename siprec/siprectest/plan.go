@@ -149,6 +149,9 @@ func (l *Leg) check() error {
 	if l.SkewPPM < -100_000 || l.SkewPPM > 100_000 {
 		return fmt.Errorf("%w: skew of %v ppm", ErrOptions, l.SkewPPM)
 	}
+	if err := l.SRTP.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrOptions, err)
+	}
 	return checkFractions(l.Loss, l.Reorder, l.Duplicate)
 }
 
@@ -201,6 +204,9 @@ func (p *plan) stream(pacer *rtpsend.Pacer, from netip.Addr, call, i int) (*rtps
 		c.SSRC = offer.Random32()
 	}
 	c.Sequence, c.Timestamp = uint16(offer.Random32()), offer.Random32()
+	if n := p.Legs[i].First; n != 0 {
+		c.Sequence = n
+	}
 	c.Seed = [2]uint64{p.Seed, uint64(call)<<16 | uint64(i)}
 	return pacer.NewStream(c, rtpsend.Socket{Addr: from, Shared: p.SharePorts, Number: i})
 }

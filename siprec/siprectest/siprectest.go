@@ -21,7 +21,7 @@
 // has to own its socket.
 //
 // Caveats. Audio is G.711 at 8 kHz. RTP is sent on a 5 ms grid, so a packet
-// leaves up to 5 ms after its time. There is no SRTP, no RTCP and no digest
+// leaves up to 5 ms after its time. There is no RTCP and no digest
 // authentication, and requests go to the target whatever a Record-Route says.
 package siprectest
 
@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"siprecd/siprec/siprectest/audio"
+	"siprecd/siprec/siprectest/keying"
 	"siprecd/siprec/siprectest/offer"
 	"siprecd/siprec/siprectest/rtpsend"
 )
@@ -63,6 +64,7 @@ type (
 	Event      = rtpsend.Event
 	Foreign    = rtpsend.Foreign
 	LegReport  = rtpsend.Stats // the packets of one leg
+	SRTP       = keying.SRTP   // how a leg is encrypted
 )
 
 // Options says what to call and how. The zero value of every field but Target
@@ -109,6 +111,8 @@ type Leg struct {
 	Audio Audio
 	Start time.Duration // the first packet is sent this long after the ACK
 	SSRC  uint32        // random when 0
+	First uint16        // sequence number of the first packet; random when 0
+	SRTP  SRTP          // how it is encrypted; zero: not at all
 	Impair
 }
 

@@ -43,6 +43,9 @@ func (c *conn) Write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.owner.cfg.Limits.Write)); err != nil {
 		return 0, err
 	}
+	if see := c.owner.cfg.Watch.Message; see != nil {
+		see(c, b, true)
+	}
 	return c.Conn.Write(b)
 }
 
@@ -76,8 +79,13 @@ func (c *conn) handshake() error {
 	if err := c.SetDeadline(c.born.Add(c.owner.cfg.Limits.Handshake)); err != nil {
 		return err
 	}
-	if err := c.tls.Handshake(); err != nil {
-		c.owner.cfg.Count("tls-handshake")
+	err := c.tls.Handshake()
+	failed := tlsReason(err)
+	if see := c.owner.cfg.Watch.Handshake; see != nil {
+		see(c, c.tls.ConnectionState(), failed)
+	}
+	if err != nil {
+		c.owner.cfg.Count(failed)
 		return fmt.Errorf("tls handshake: %w", err)
 	}
 	c.shaken = true
@@ -112,6 +120,9 @@ func (c *conn) next() (more bool, err error) {
 }
 
 func (c *conn) judge(msg []byte) bool {
+	if see := c.owner.cfg.Watch.Message; see != nil {
+		see(c, msg, false)
+	}
 	reply, ok := c.owner.cfg.Screen(msg)
 	if len(reply) > 0 {
 		// A peer that cannot be written to is noticed by the next read.

@@ -77,8 +77,24 @@ type Config struct {
 	// only valid during the call. It must not panic.
 	Screen func(msg []byte) (reply []byte, ok bool)
 	// Count is told the reason of every refusal: peer-not-allowed,
-	// too-many-connections, tls-handshake, message-timeout, message-size.
+	// too-many-connections, message-timeout, message-size, and for a TLS
+	// handshake those of tlsReason.
 	Count func(reason string)
+	// Watch sees what passes; its fields may be nil.
+	Watch Watch
+}
+
+// Watch are functions that see what passes a Listener's connections. They are
+// called on the goroutine that reads or writes, and must not block.
+type Watch struct {
+	// Message sees each whole message, in plain text, before Screen judges
+	// it, and each write. The bytes are only valid during the call.
+	Message func(c net.Conn, msg []byte, out bool)
+	// Handshake sees each TLS handshake; failed is the reason that was
+	// counted, "" when it did not fail.
+	Handshake func(c net.Conn, st tls.ConnectionState, failed string)
+	// Gone sees that a connection is closed.
+	Gone func(c net.Conn)
 }
 
 // Listener accepts guarded connections. It is a net.Listener.
@@ -164,6 +180,9 @@ func (l *Listener) release(c *conn) {
 	delete(l.conns, c)
 	if l.perIP[c.ip]--; l.perIP[c.ip] == 0 {
 		delete(l.perIP, c.ip)
+	}
+	if gone := l.cfg.Watch.Gone; gone != nil {
+		gone(c)
 	}
 }
 

@@ -41,6 +41,9 @@ func (d *Dialog) tick(now time.Time) {
 			p.advance(now, d.srv.time.t2)
 		}
 	}
+	if due, ok := d.offerDue(now); ok && due == 0 && !d.over {
+		d.sendOffer()
+	}
 	if !d.over && !d.expiry.IsZero() && !now.Before(d.expiry) {
 		d.expired(now)
 	}
@@ -69,9 +72,9 @@ func (d *Dialog) noAck(p *pending2xx) {
 
 // expired is called when the session timer demands something.
 func (d *Dialog) expired(now time.Time) {
-	d.expiry = d.timer.deadline(now)
+	d.expiry = d.timer.Deadline(now)
 	switch {
-	case d.timer.byUs:
+	case d.timer.ByUs:
 		d.sendRefresh()
 	case d.call.Receiving():
 		// Media is better evidence than a timer; look again later.
@@ -102,7 +105,9 @@ func (d *Dialog) acknowledged(it item) {
 		d.srv.Count("ack-without-answer")
 		return
 	}
-	if _, err := d.call.Change(d.srv.ctx, newRequest(it)); err != nil {
+	r := newRequest(it)
+	r.Answer = true
+	if _, err := d.call.Change(d.srv.ctx, r); err != nil {
 		d.srv.Count("ack-without-answer")
 		d.log.Error("the answer in an ACK was not taken", "error", err)
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/sessiontimer"
 	"siprecd/siprec/wire"
 )
 
@@ -17,7 +18,7 @@ func (d *Dialog) handle(it item) {
 	if d.stale(it) {
 		return
 	}
-	d.box.last = max(d.box.last, it.cseq)
+	d.box.Last = max(d.box.Last, it.cseq)
 	d.latest = it.req.Method
 	switch it.req.Method {
 	case sip.BYE:
@@ -49,7 +50,7 @@ func (d *Dialog) handle(it item) {
 // stale answers a request that comes too late or twice (RFC 3261 12.2.2). A
 // BYE never does: some clients number it as they like.
 func (d *Dialog) stale(it item) bool {
-	last := d.box.last
+	last := d.box.Last
 	if it.req.Method == sip.BYE || it.cseq > last || it.cseq == last && it.req.Method != d.latest {
 		return false
 	}
@@ -87,8 +88,13 @@ func (d *Dialog) bye(it item) {
 
 // change answers a re-INVITE or an UPDATE.
 func (d *Dialog) change(it item) {
-	if _, r := sessionTimer(it.req); r != nil {
-		d.srv.refuse(it.req, it.tx, r)
+	if _, ok := sessiontimer.Read(it.req); !ok {
+		d.srv.refuse(it.req, it.tx, intervalTooSmall())
+		return
+	}
+	if d.glare(it) {
+		d.srv.Count("glare")
+		d.srv.refuse(it.req, it.tx, &Refusal{Code: 491, Reason: "Request Pending"})
 		return
 	}
 	reply, err := d.call.Change(d.srv.ctx, newRequest(it))
@@ -117,9 +123,9 @@ func (d *Dialog) success(it item, reply Reply) *sip.Response {
 	if len(reply.Body) > 0 {
 		res.AppendHeader(sip.NewHeader("Content-Type", reply.ContentType))
 	}
-	d.timer, _ = sessionTimer(it.req)
-	d.timer.mark(res)
-	d.expiry = d.timer.deadline(time.Now())
+	d.timer, _ = sessiontimer.Read(it.req)
+	d.timer.Mark(res)
+	d.expiry = d.timer.Deadline(time.Now())
 	return res
 }
 

@@ -13,9 +13,22 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/mailbox"
+	"siprecd/siprec/sessiontimer"
 	"siprecd/siprec/transport"
 	"siprecd/siprec/wire"
 )
+
+// item is one request of a dialog, waiting for its turn.
+type item struct {
+	req  *sip.Request
+	tx   *sip.ServerTx // nil for an ACK
+	cseq uint32
+	at   time.Time
+}
+
+// Place implements mailbox.Item.
+func (it item) Place() (cseq uint32, ack bool, at time.Time) { return it.cseq, it.tx == nil, it.at }
 
 // Dialog is one dialog that a client began with us. Its exported methods are
 // safe for parallel use. Everything below mu belongs to the goroutine of run,
@@ -24,10 +37,9 @@ type Dialog struct {
 	srv     *Server
 	log     *slog.Logger
 	id      string
-	box     *mailbox
+	box     *mailbox.Box[item]
 	key     dialogKey
 	invKey  inviteKey
-	branch  string // of the first INVITE, to know its copies
 	first   item
 	peer    netip.AddrPort
 	network string
@@ -41,13 +53,14 @@ type Dialog struct {
 	final    *sip.Response // to the first INVITE, for its copies
 	answered time.Time
 
-	call    Call // nil before Accept and after Close
-	latest  sip.RequestMethod
-	pending *pending2xx
-	timer   refresh
-	expiry  time.Time // when timer demands something; zero: never
-	target  target
-	over    bool
+	call     Call // nil before Accept and after Close
+	latest   sip.RequestMethod
+	pending  *pending2xx
+	timer    sessiontimer.Refresh
+	expiry   time.Time // when timer demands something; zero: never
+	target   target
+	offering offering
+	over     bool
 }
 
 // ID is a random name of the dialog, made by us. It says nothing about the
@@ -57,6 +70,9 @@ func (d *Dialog) ID() string { return d.id }
 // CallID is the Call-ID that the client chose. It may name persons or hosts:
 // keep it out of logs.
 func (d *Dialog) CallID() string { return d.key.callID }
+
+// RemoteTag is the client's tag, which with the Call-ID names the dialog.
+func (d *Dialog) RemoteTag() string { return d.key.remote }
 
 // Peer is the address that the first INVITE came from.
 func (d *Dialog) Peer() netip.AddrPort { return d.peer }
@@ -84,9 +100,9 @@ func (s *Server) newDialog(req *sip.Request, tx *sip.ServerTx, at time.Time) *Di
 	k := keyOf(req)
 	k.local = rand.Text()
 	d := &Dialog{
-		srv: s, id: rand.Text(), key: k, invKey: inviteKeyOf(req), branch: branchOf(req),
+		srv: s, id: rand.Text(), key: k, invKey: inviteKeyOf(req),
 		first: item{req: req, tx: tx, cseq: req.CSeq().SeqNo, at: at},
-		box:   newMailbox(req.CSeq().SeqNo, s.time.holdBack),
+		box:   mailbox.New[item](req.CSeq().SeqNo, s.time.holdBack),
 		stop:  make(chan struct{}, 1), latest: sip.INVITE, abandon: func() {},
 	}
 	d.peer, d.network = wire.AddrPort(req.Source()), transportOf(req)
@@ -110,7 +126,7 @@ func (d *Dialog) forget() {
 		}
 	}
 	s.mu.Unlock()
-	for _, it := range d.box.close() {
+	for _, it := range d.box.Close() {
 		if it.tx != nil {
 			code, reason := 481, "Call/Transaction Does Not Exist"
 			if it.req.Method == sip.BYE {
@@ -173,7 +189,7 @@ func (d *Dialog) run() {
 	defer clock.Stop()
 	for !d.over {
 		now := time.Now()
-		it, ok, held := d.box.next(now)
+		it, ok, held := d.box.Next(now)
 		if ok {
 			d.guard(it, d.handle)
 			continue
@@ -183,13 +199,17 @@ func (d *Dialog) run() {
 			d.close(*end)
 			return
 		}
+		d.guard(item{}, func(item) { d.oblige() })
+		if d.over {
+			return
+		}
 		d.guard(item{}, func(item) { d.tick(now) })
 		if d.over {
 			return
 		}
 		clock.Reset(d.wait(now, held))
 		select {
-		case <-d.box.wake:
+		case <-d.box.Wake:
 		case <-d.stop:
 		case <-clock.C:
 		}
@@ -208,6 +228,9 @@ func (d *Dialog) wait(now time.Time, held time.Duration) time.Duration {
 	}
 	if !d.expiry.IsZero() {
 		w = min(w, d.expiry.Sub(now))
+	}
+	if due, ok := d.offerDue(now); ok {
+		w = min(w, due)
 	}
 	return max(w, time.Millisecond)
 }

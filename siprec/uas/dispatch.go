@@ -7,6 +7,8 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/mailbox"
+	"siprecd/siprec/sessiontimer"
 	"siprecd/siprec/transport"
 	"siprecd/siprec/wire"
 )
@@ -52,9 +54,9 @@ func (s *Server) observe(msg sip.Message) {
 	switch {
 	case d == nil:
 	case req.IsAck():
-		d.box.put(item{req: req, cseq: req.CSeq().SeqNo, at: time.Now()})
+		d.box.Put(item{req: req, cseq: req.CSeq().SeqNo, at: time.Now()})
 	default:
-		d.box.announce(req.CSeq().SeqNo)
+		d.box.Announce(req.CSeq().SeqNo)
 	}
 }
 
@@ -103,10 +105,10 @@ func (s *Server) inDialog(req *sip.Request, tx *sip.ServerTx) {
 		s.refuse(req, tx, &Refusal{Code: 481, Reason: "Call/Transaction Does Not Exist"})
 		return
 	}
-	switch d.box.put(item{req: req, tx: tx, cseq: req.CSeq().SeqNo, at: time.Now()}) {
-	case putShut:
+	switch d.box.Put(item{req: req, tx: tx, cseq: req.CSeq().SeqNo, at: time.Now()}) {
+	case mailbox.Shut:
 		s.refuse(req, tx, &Refusal{Code: 481, Reason: "Call/Transaction Does Not Exist"})
-	case putFull:
+	case mailbox.Full:
 		s.Count("dialog-flooded")
 		s.refuse(req, tx, &Refusal{Code: 500, Reason: "Too Many Requests Pending", RetryAfter: time.Second})
 	}
@@ -149,7 +151,9 @@ func (s *Server) invite(req *sip.Request, tx *sip.ServerTx) {
 		r = s.ready()
 	}
 	if r == nil {
-		_, r = sessionTimer(req)
+		if _, ok := sessiontimer.Read(req); !ok {
+			r = intervalTooSmall()
+		}
 	}
 	if r != nil {
 		s.refuse(req, tx, r)
@@ -186,7 +190,7 @@ func (s *Server) register(d *Dialog) (early chan struct{}, known *Dialog) {
 // again answers an INVITE that is here already: the same one once more gets
 // the same answer, one that came another way is merged (RFC 3261 8.2.2.2).
 func (s *Server) again(known *Dialog, req *sip.Request, tx *sip.ServerTx) {
-	if known.branch == branchOf(req) {
+	if branchOf(known.first.req) == branchOf(req) {
 		if res := known.answer(); res != nil {
 			_ = s.respond(tx, res)
 		} else {

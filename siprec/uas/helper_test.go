@@ -107,6 +107,10 @@ func (c *appCall) Change(_ context.Context, r *Request) (Reply, error) {
 	return Reply{ContentType: "application/sdp", Body: r.Body}, nil
 }
 
+func (c *appCall) Offer(context.Context) (Reply, error) {
+	return Reply{ContentType: "application/sdp", Body: []byte("v=0\r\nm=ours\r\n"), Offer: true}, nil
+}
+
 func (c *appCall) Close(e End) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -3,7 +3,6 @@ package uas
 import (
 	"context"
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,16 +15,17 @@ import (
 // target is what it takes to send requests in a dialog as its UAS (RFC 3261
 // section 12.1.1).
 type target struct {
-	contact  sip.Uri        // ours
-	local    netip.AddrPort // where the peer reaches us
-	sock     sip.Addr       // the socket to send from; udp only
-	network  string
-	source   netip.AddrPort // where the client's latest request came from
-	remote   sip.Uri        // the client's Contact
-	routes   []string
-	from, to string // header values: ours, theirs
-	cseq     uint32
-	update   bool // the client takes UPDATE
+	contact    sip.Uri        // ours
+	local      netip.AddrPort // where the peer reaches us
+	sock       sip.Addr       // the socket to send from; udp only
+	network    string
+	source     netip.AddrPort // where the client's latest request came from
+	remote     sip.Uri        // the client's Contact
+	routes     []string
+	from, to   string // header values: ours, theirs
+	cseq       uint32
+	update     bool // the client may take UPDATE
+	saysUpdate bool // and says so
 }
 
 func newTarget(req *sip.Request, tx *sip.ServerTx, peer netip.AddrPort, localTag string) target {
@@ -59,7 +59,8 @@ func (t *target) refresh(req *sip.Request) {
 		t.source = src
 	}
 	allow := wire.Tokens(req, "Allow")
-	t.update = len(allow) == 0 || wire.HasToken(allow, "UPDATE")
+	t.saysUpdate = wire.HasToken(allow, "UPDATE")
+	t.update = len(allow) == 0 || t.saysUpdate
 }
 
 // destination is where requests go: along the route or to the Contact when
@@ -177,8 +178,7 @@ func (d *Dialog) sendRefresh() {
 		return
 	}
 	req := d.request(sip.UPDATE)
-	req.AppendHeader(sip.NewHeader("Supported", "timer"))
-	req.AppendHeader(sip.NewHeader("Session-Expires", strconv.Itoa(int(d.timer.interval/time.Second))+";refresher=uac"))
+	d.timer.Keep(req)
 	d.send(req, func(status int) {
 		if status == 481 {
 			d.hangup("session lost", "unknown to the client")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/sessiontimer"
 	"siprecd/siprec/wire"
 )
 
@@ -82,10 +83,12 @@ func (s *Server) refuseTagged(req *sip.Request, tx *sip.ServerTx, r *Refusal, to
 	case 420:
 		res.AppendHeader(sip.NewHeader("Unsupported", strings.Join(unknownOptions(req), ", ")))
 	case 422:
-		res.AppendHeader(sip.NewHeader("Min-SE", strconv.Itoa(minSE)))
+		res.AppendHeader(sip.NewHeader("Min-SE", strconv.Itoa(sessiontimer.MinSE)))
 	}
 	_ = s.respond(tx, res) // counted; the client will ask again
 }
+
+func intervalTooSmall() *Refusal { return &Refusal{Code: 422, Reason: "Session Interval Too Small"} }
 
 func methodNotAllowed() *Refusal { return &Refusal{Code: 405, Reason: "Method Not Allowed"} }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"siprecd/siprec/sessiontimer"
 	"siprecd/siprec/wire"
 )
 
@@ -137,13 +138,13 @@ func TestSessionTimerHeaders(t *testing.T) {
 // within one of the dialog's own steps, for none under 90 s can be agreed.
 func TestSessionTimerRunsDown(t *testing.T) {
 	for name, c := range map[string]struct {
-		timer refresh
+		timer sessiontimer.Refresh
 		heard bool
 		sent  string
 	}{
-		"silent": {refresh{interval: 300 * time.Millisecond}, false, "BYE"},
-		"heard":  {refresh{interval: 300 * time.Millisecond}, true, ""},
-		"ours":   {refresh{interval: 300 * time.Millisecond, byUs: true}, false, "UPDATE"},
+		"silent": {sessiontimer.Refresh{Interval: 300 * time.Millisecond}, false, "BYE"},
+		"heard":  {sessiontimer.Refresh{Interval: 300 * time.Millisecond}, true, ""},
+		"ours":   {sessiontimer.Refresh{Interval: 300 * time.Millisecond, ByUs: true}, false, "UPDATE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := start(t, nil)
@@ -152,7 +153,7 @@ func TestSessionTimerRunsDown(t *testing.T) {
 			d := l.call(name).d
 			l.onHeard(func() bool { return c.heard })
 			l.onChange(func(r *Request) error {
-				d.timer, d.expiry = c.timer, c.timer.deadline(time.Now())
+				d.timer, d.expiry = c.timer, c.timer.Deadline(time.Now())
 				return &Refusal{Code: 488, Reason: "leave the timer alone"}
 			})
 			g.send("UPDATE", 2, "")

@@ -16,8 +16,12 @@
 // or BYE came first is refused. A panic ends one dialog. Peers that are not
 // allowed make no state. No header, body or number gets into a log.
 //
-// Caveats. It never sends an INVITE, so there is no glare. A gap in the CSeq
-// delays a request by a quarter second. Only 100 and final responses are
+// A re-INVITE of ours leaves only when none is in progress; on glare theirs
+// gets 491 and ours is tried again after the back-off of RFC 3261 14.1.
+//
+// Caveats. It never begins a dialog. Overlapping requests of a client are
+// answered one after the other and not refused with 500, for a refusal in
+// mid-dialog ends calls on some clients. A gap in the CSeq delays a request by a quarter second. Only 100 and final responses are
 // sent, so PRACK never matches. When a TCP connection is lost, answers to
 // what came on it are lost with it; the client asks again on a new one, and
 // the dialog is found by its tags. sipgo knows a transaction by the branch in
@@ -33,9 +37,12 @@ import (
 // goroutine, one after the other.
 type Call interface {
 	// Change is called for every re-INVITE and UPDATE, for a BYE that has a
-	// body (the reply is ignored, it was answered already), and for the ACK
-	// that answers an offer of ours (the reply is ignored).
+	// body, and for the ACK or the response that answers an offer of ours.
+	// Of the latter three the reply is ignored.
 	Change(ctx context.Context, r *Request) (Reply, error)
+	// Offer is called when a re-INVITE that Dialog.Reinvite asked for can
+	// leave, for its body.
+	Offer(ctx context.Context) (Reply, error)
 	// Close is called once, when the dialog is over.
 	Close(end End)
 	// Receiving says whether media flows; a dialog that is heard is not
@@ -58,6 +65,7 @@ type Request struct {
 	Fields      map[string][]string // header fields by name as sent, values in order
 	ContentType string
 	Body        []byte
+	Answer      bool // it answers an offer of ours: an ACK, or the 200 to a re-INVITE (Method INVITE)
 }
 
 // Reply is the body of a 200. The zero value has none.

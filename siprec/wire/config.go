@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"siprecd/siprec/trace"
 )
 
 // Config is what a Stack needs to be told.
@@ -23,6 +25,23 @@ type Config struct {
 	TLS *tls.Config
 	// Logger must not be nil.
 	Logger *slog.Logger
+	// Observer sees what passes the sockets; nil: nobody does.
+	Observer Observer
+}
+
+// Observer sees what passes a Stack's sockets. Its methods are called on the
+// goroutine that reads or writes, and must not block.
+type Observer interface {
+	// Message sees each message as it is on the wire, in plain text; its
+	// bytes are only valid during the call.
+	Message(m trace.Message)
+	// Handshake sees each TLS handshake; failed is a constant that says why
+	// it did, "" when it did not.
+	Handshake(remote netip.AddrPort, st tls.ConnectionState, failed string)
+	// Gone sees that a stream connection is closed.
+	Gone(remote netip.AddrPort)
+	// Stranger sees an address that is not on the allow-list.
+	Stranger(a netip.Addr)
 }
 
 // listenAddr is one parsed entry of Config.Listen.

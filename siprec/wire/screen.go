@@ -28,6 +28,7 @@ func (s *Stack) filterUDP(p sip.TransportReadProps, data []byte) ([]byte, error)
 	if len(msg) == 0 {
 		return nil, nil // keep-alive
 	}
+	s.see("udp", p.LocalAddr, from, msg, false)
 	reply, ok := s.screen(msg, false)
 	if len(reply) > 0 {
 		if pc := s.udp[p.LocalAddr.String()]; pc != nil {

@@ -106,14 +106,14 @@ func (s *Stack) bind(a listenAddr) error {
 		}
 		// Bursts of INVITEs of several kB each; the system may grant less.
 		_ = pc.(*net.UDPConn).SetReadBuffer(1 << 20)
-		s.udp[pc.LocalAddr().String()] = pc
+		s.udp[pc.LocalAddr().String()] = tapped{pc, s}
 		return nil
 	}
 	ln, err := net.Listen("tcp", a.hostport)
 	if err != nil {
 		return err
 	}
-	c := transport.Config{Allow: s.admit, Count: s.Count,
+	c := transport.Config{Allow: s.admit, Count: s.Count, Watch: s.watch(a.network),
 		Screen: func(msg []byte) ([]byte, bool) { return s.screen(msg, true) }}
 	if a.network == "tls" {
 		c.TLS = s.cfg.TLS
@@ -127,6 +127,7 @@ func (s *Stack) bind(a listenAddr) error {
 func (s *Stack) admit(a netip.Addr) bool {
 	ok := s.Allowed(a)
 	if !ok {
+		s.stranger(a)
 		s.quiet.Warn("a peer that is not on the allow-list was dropped", "raddr", a.String())
 	}
 	return ok

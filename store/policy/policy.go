@@ -30,6 +30,16 @@ type Policy struct {
 	Numbering Numbering `yaml:"numbering"`
 	Unlisted  string    `yaml:"unlisted" default:"accept" oneof:"accept|refuse"` // accept: answer and discard; refuse: 403
 	Lines     []Line    `yaml:"lines" required:"true"`
+
+	// KeepMetadata names what is stored of a call beside its audio, of
+	// Fields; "all" or none listed: everything, "none": nothing (RFC 7865
+	// section 10: no more than local policy needs).
+	KeepMetadata []string `yaml:"keep_metadata" default:"[all]"`
+}
+
+// Fields are what KeepMetadata can name.
+func Fields() []string {
+	return []string{"call_id", "call_key", "direction", "caller", "called", "agent", "peer", "parties", "history", "documents"}
 }
 
 // Numbering says how numbers are written in this place.
@@ -45,6 +55,7 @@ type Line struct {
 	Name    string   `yaml:"name" required:"true"`
 	Number  string   `yaml:"number" required:"true"`
 	Always  bool     `yaml:"record" default:"always" oneof:"campaigns|always"` // false: only inside Windows
+	DTMF    bool     `yaml:"dtmf" default:"drop" oneof:"drop|keep"`            // true: the digits dialled during a call are kept in its history
 	Windows []Window `yaml:"windows" default:"[]"`                             // when it is recorded, unless Always
 	Queues  []Queue  `yaml:"queues" default:"[]"`
 }
@@ -87,6 +98,7 @@ type Decision struct {
 	Line     string    `json:"line,omitempty"`
 	Queue    string    `json:"queue,omitempty"`
 	Internal bool      `json:"internal,omitempty"` // the queue is for internal use only
+	DTMF     bool      `json:"dtmf,omitempty"`     // the digits dialled during the call are kept
 	Window   string    `json:"window,omitempty"`
 	Source   string    `json:"source,omitempty"` // which candidate matched, e.g. "To"
 	Until    time.Time `json:"until,omitzero"`   // next moment at which Record changes, UTC; zero: never

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -12,6 +13,7 @@ import (
 // concurrent use.
 type Rules struct {
 	numbering Numbering
+	keep      []string // fields of metadata; nil: all
 	loc       *time.Location
 	lines     []rule
 	numbers   map[string]target // by canonical number, extensions included
@@ -47,7 +49,7 @@ func build(p Policy) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the time zone: %w", err)
 	}
-	r := &Rules{numbering: p.Numbering, loc: loc, numbers: map[string]target{}, names: map[string]target{}}
+	r := &Rules{numbering: p.Numbering, keep: p.KeepMetadata, loc: loc, numbers: map[string]target{}, names: map[string]target{}}
 	for i, l := range p.Lines {
 		sched := schedule{loc: loc}
 		for _, w := range l.Windows {
@@ -62,6 +64,11 @@ func build(p Policy) (*Rules, error) {
 	}
 	r.indexExtensions()
 	return r, nil
+}
+
+// Keeps says whether a field of Fields is to be stored.
+func (r *Rules) Keeps(field string) bool {
+	return len(r.keep) == 0 || r.keep[0] == "all" || slices.Contains(r.keep, field)
 }
 
 func (r *Rules) indexQueue(q Queue, t target) {
@@ -165,7 +172,7 @@ func (r *Rules) refine(t target, candidates []Named) target {
 // decide applies the line's windows.
 func (r *Rules) decide(t target, source string, at time.Time) Decision {
 	l := r.lines[t.line]
-	d := Decision{Record: true, Reason: Listed, Line: l.Name, Source: source}
+	d := Decision{Record: true, Reason: Listed, Line: l.Name, Source: source, DTMF: l.DTMF}
 	if t.queue >= 0 {
 		d.Queue, d.Internal = l.Queues[t.queue].Name, l.Queues[t.queue].Internal
 	}

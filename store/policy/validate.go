@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -59,6 +60,12 @@ func (v *validator) place() {
 	v.numbering(p.Numbering)
 	if p.Unlisted != "accept" && p.Unlisted != "refuse" {
 		v.fail("unlisted", "%q is neither accept nor refuse", p.Unlisted)
+	}
+	for i, f := range p.KeepMetadata {
+		single := f == "all" || f == "none"
+		if single && len(p.KeepMetadata) > 1 || !single && !slices.Contains(Fields(), f) {
+			v.fail(fmt.Sprintf("keep_metadata.%d", i), "%q: write all, or none, or some of %s", f, strings.Join(Fields(), ", "))
+		}
 	}
 }
 

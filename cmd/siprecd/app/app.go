@@ -46,7 +46,7 @@ type App struct {
 	log     *slog.Logger
 	version string
 	dir     string
-	tls     *tls.Config // nil: no certificate
+	certs   *Certificates // nil: none
 
 	store  *store.Store
 	media  *media.Engine
@@ -90,7 +90,7 @@ func (a *App) open(cfg *config.Config) error {
 	a.rec = recorder.New(a.ctx, recorder.Config{
 		Rules: rules, Store: a.store, Media: a.media, Address: cfg.Media.Address,
 		Layout: media.Layout(cfg.Media.Layout), Bitrate: cfg.Media.Bitrate, Complexity: cfg.Media.Complexity,
-		RefuseUnlisted: cfg.Policy.Unlisted == "refuse", Reserve: uint64(cfg.Store.Reserve),
+		RefuseUnlisted: cfg.Policy.Unlisted == "refuse", Peer: peerOptions(cfg), Reserve: uint64(cfg.Store.Reserve),
 		Version: a.version, Log: a.log,
 	})
 	if err := a.openSIP(cfg); err != nil {
@@ -154,13 +154,15 @@ func (a *App) openSIP(cfg *config.Config) (err error) {
 	for i, l := range cfg.SIP.Listen {
 		listen[i] = l.String()
 	}
+	var secure *tls.Config
 	if cfg.SIP.TLS.Certificate != "" {
-		if a.tls, err = ServerTLS(cfg.SIP.TLS); err != nil {
+		if a.certs, err = NewCertificates(cfg.SIP.TLS, a.log); err != nil {
 			return err
 		}
+		secure = a.certs.Server()
 	}
 	a.sip, err = siprec.NewServer(siprec.Config{
-		Listen: listen, Peers: cfg.SIP.Peers, TLS: a.tls, UserAgent: "siprecd/" + a.version,
+		Listen: listen, Peers: cfg.SIP.Peers, TLS: secure, UserAgent: "siprecd/" + a.version,
 		Ready: a.rec.Admit, Logger: a.log, Handler: a.rec,
 	})
 	if err == nil {
@@ -172,7 +174,7 @@ func (a *App) openSIP(cfg *config.Config) (err error) {
 // openWeb listens for the status page and on the control socket, which the
 // commands use while the server holds the store.
 func (a *App) openWeb(cfg *config.Config) error {
-	w := web.New(web.Options{Source: a.rec, Logger: a.log})
+	w := web.New(web.Options{Source: a.rec, Tracer: a.rec, Logger: a.log})
 	var err error
 	if a.socket, err = web.ListenControl(a.ctx, filepath.Join(cfg.Store.Dir, web.SocketName)); err != nil {
 		return err
@@ -192,10 +194,11 @@ func (a *App) openWeb(cfg *config.Config) error {
 
 // Start serves; the channel tells the first part that failed.
 func (a *App) Start() <-chan error {
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	sipCtx, stopSIP := context.WithCancel(a.ctx)
 	a.stopSIP = stopSIP
 	a.serve(failed, "SIP", func() error { return a.sip.Serve(sipCtx) })
+	a.serve(failed, "watch", func() error { a.rec.Watch(sipCtx); return nil })
 	a.serve(failed, "control socket", func() error { return a.web[0].Serve(a.socket) })
 	if a.status != nil {
 		a.serve(failed, "status", func() error { return a.web[1].Serve(a.status) })
@@ -245,6 +248,14 @@ func (a *App) rollBack() error {
 	a.undo = nil
 	a.cancel()
 	return err
+}
+
+// Reload reads the certificates again. Calls and connections go on; when the
+// new files are no good, the old certificates stay.
+func (a *App) Reload() {
+	if a.certs != nil {
+		a.certs.Reload()
+	}
 }
 
 // Addrs are the bound SIP addresses, as udp://127.0.0.1:5060.

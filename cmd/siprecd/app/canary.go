@@ -63,8 +63,8 @@ func (a *App) Canary(ctx context.Context, identity string) (*CanaryResult, error
 		return nil, err
 	}
 	c := Canary{Store: a.store, Target: CanaryTarget(a.Addrs()), Number: number, Identity: identity}
-	if a.tls != nil {
-		c.TLS = PinnedTLS(a.tls.Certificates[0])
+	if a.certs != nil {
+		c.TLS = PinnedTLS(a.certs.Own())
 	}
 	return c.Run(ctx)
 }

@@ -43,6 +43,21 @@ type SIP struct {
 	Listen []Listener     `yaml:"listen" required:"true"` // at least one
 	Peers  []netip.Prefix `yaml:"peers" required:"true"`  // masked; a single address is a prefix of full length
 	TLS    TLS            `yaml:"tls"`
+
+	SRTP          string        `yaml:"srtp" default:"prefer" oneof:"off|prefer|require"`
+	UnwantedMedia string        `yaml:"unwanted_media" default:"inactive" oneof:"inactive|reject"`
+	PeerOptions   []PeerOptions `yaml:"peer_options" default:"[]"` // the narrowest network that holds an address counts
+}
+
+// PeerOptions are for recording clients that differ from the others. The word
+// default stands for what sip and policy say for all.
+type PeerOptions struct {
+	Peers         []netip.Prefix `yaml:"peers" required:"true"`
+	UnwantedMedia string         `yaml:"unwanted_media" default:"default" oneof:"default|inactive|reject"`
+	Unlisted      string         `yaml:"unlisted" default:"default" oneof:"default|accept|refuse"`
+	SRTP          string         `yaml:"srtp" default:"default" oneof:"default|off|prefer|require"`
+	Strict        bool           `yaml:"strict" default:"false"`   // RFC 7866 section 6.2 to the letter
+	Snapshot      bool           `yaml:"snapshot" default:"false"` // the client answers a request for its whole metadata
 }
 
 // TLS is used by the tls:// listeners.

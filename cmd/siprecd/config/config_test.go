@@ -65,6 +65,7 @@ func TestDefaults(t *testing.T) {
 			Listen: []Listener{{"udp", "10.0.0.5:5060"}},
 			Peers:  []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.0.0.9/32")},
 			TLS:    TLS{ClientAuth: "none"},
+			SRTP:   "prefer", UnwantedMedia: "inactive",
 		},
 		Media: Media{Address: netip.MustParseAddr("10.0.0.5"), Ports: PortRange{20000, 29999}, Layout: "stereo", Bitrate: 36000, Complexity: 5},
 		HTTP:  HTTP{Listen: "127.0.0.1:8080"},
@@ -74,6 +75,8 @@ func TestDefaults(t *testing.T) {
 			Timezone: "Europe/London", Unlisted: "accept",
 			Numbering: policy.Numbering{Country: "44", Trunk: "0", Area: "20", Extension: 4},
 			Lines:     []policy.Line{{Name: "Council tax", Number: "02088257050", Always: true}},
+
+			KeepMetadata: []string{"all"},
 		},
 	}
 	if !reflect.DeepEqual(cfg, want) {
@@ -90,6 +93,10 @@ sip:
   listen: ["tls://0.0.0.0:5061"]
   peers: ["2001:db8::/32"]
   tls: {certificate: cert.pem, key: /etc/key.pem, client_ca: ../ca.pem, client_auth: require}
+  srtp: require
+  unwanted_media: reject
+  peer_options:
+    - {peers: ["2001:db8:1::/48"], unwanted_media: inactive, unlisted: accept, srtp: off, strict: true, snapshot: true}
 media: {address: "2001:db8::5", ports: 30000-30003, layout: mono, bitrate: 12000, complexity: 0}
 http: {listen: ''}
 store: {dir: recordings, segment: 10m, recipients: [`+r[0]+`, `+r[1]+`], reserve: 500MB}
@@ -98,6 +105,7 @@ policy:
   timezone: America/New_York
   numbering: {country: 1, trunk: 1, area: 212, extension: 0}
   unlisted: refuse
+  keep_metadata: [caller, parties]
   lines:
     - name: Polls
       number: 212 555 0123
@@ -117,13 +125,17 @@ policy:
 			Peers:  []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")},
 			TLS: TLS{Certificate: filepath.Join(dir, "cert.pem"), Key: "/etc/key.pem",
 				ClientCA: filepath.Join(filepath.Dir(dir), "ca.pem"), ClientAuth: "require"},
+			SRTP: "require", UnwantedMedia: "reject",
+			PeerOptions: []PeerOptions{{Peers: []netip.Prefix{netip.MustParsePrefix("2001:db8:1::/48")},
+				UnwantedMedia: "inactive", Unlisted: "accept", SRTP: "off", Strict: true, Snapshot: true}},
 		},
 		Media: Media{Address: netip.MustParseAddr("2001:db8::5"), Ports: PortRange{30000, 30003}, Layout: "mono", Bitrate: 12000},
 		Store: Store{Dir: filepath.Join(dir, "recordings"), Segment: 10 * time.Minute, Recipients: r, Reserve: 5e8},
 		Log:   Log{Level: "debug", Format: "json"},
 		Policy: policy.Policy{
 			Timezone: "America/New_York", Unlisted: "refuse",
-			Numbering: policy.Numbering{Country: "1", Trunk: "1", Area: "212"},
+			Numbering:    policy.Numbering{Country: "1", Trunk: "1", Area: "212"},
+			KeepMetadata: []string{"caller", "parties"},
 			Lines: []policy.Line{{Name: "Polls", Number: "212 555 0123",
 				Windows: []policy.Window{{Name: "May", From: "2027-05-01", To: "2027-05-09", Days: []string{"mon"}, Hours: "08:00-20:00"}},
 				Queues:  []policy.Queue{{Name: "Desk", Internal: true, Match: "212 555 0124"}}}},

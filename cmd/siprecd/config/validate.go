@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -59,6 +60,26 @@ func (l *loader) sip(s SIP) {
 		}
 	}
 	l.tls(s.TLS, secure)
+	l.peerOptions(s)
+}
+
+// peerOptions checks that each entry is for somebody, and each somebody has one.
+func (l *loader) peerOptions(s SIP) {
+	seen := map[netip.Prefix]string{}
+	for i, o := range s.PeerOptions {
+		if len(o.Peers) == 0 {
+			l.failKey(fmt.Sprintf("sip.peer_options.%d.peers", i), "no address is listed: whom are these options for?")
+		}
+		for j, p := range o.Peers {
+			key := fmt.Sprintf("sip.peer_options.%d.peers.%d", i, j)
+			if first, twice := seen[p]; twice {
+				l.failKey(key, "%s has options already, at %s", p, first)
+			} else if !slices.ContainsFunc(s.Peers, p.Overlaps) {
+				l.warnKey(key, "it has no effect: nobody in %s is allowed by sip.peers", p)
+			}
+			seen[p] = key
+		}
+	}
 }
 
 func (l *loader) tls(t TLS, secure bool) {

@@ -13,6 +13,12 @@ type AnswerLine struct {
 	Formats   []string   `json:"formats"`
 	Direction string     `json:"direction"` // sendrecv when nothing says
 	Label     string     `json:"label,omitempty"`
+
+	Proto       string `json:"proto,omitempty"` // of the m-line
+	CryptoTag   int    `json:"crypto_tag,omitempty"`
+	Suite       string `json:"suite,omitempty"`       // of a=crypto; its key is not kept
+	Fingerprint string `json:"fingerprint,omitempty"` // of a=fingerprint: hash and sum
+	Setup       string `json:"setup,omitempty"`
 }
 
 // Receives says that the recorder takes media on this line. An unspecified
@@ -38,7 +44,7 @@ func ReadAnswer(sdp []byte) []AnswerLine {
 			f := strings.Fields(value)
 			if len(f) > 3 {
 				at.Port, _ = strconv.Atoi(f[1])
-				at.Formats = f[3:]
+				at.Proto, at.Formats = f[2], f[3:]
 			}
 		case "c":
 			if f := strings.Fields(value); len(f) == 3 {
@@ -58,5 +64,14 @@ func (a *AnswerLine) attribute(value string) {
 		a.Direction = name
 	case "label":
 		a.Label = rest
+	case "crypto":
+		if f := strings.Fields(rest); len(f) >= 3 {
+			a.CryptoTag, _ = strconv.Atoi(f[0])
+			a.Suite = f[1]
+		}
+	case "fingerprint":
+		a.Fingerprint = rest
+	case "setup":
+		a.Setup = rest
 	}
 }

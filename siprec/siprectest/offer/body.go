@@ -45,6 +45,8 @@ type Line struct {
 	Codec     string // PCMA or PCMU
 	Label     string
 	Direction string
+	Proto     string   // RTP/AVP when empty
+	Attrs     []string // further a= values, keys for one
 }
 
 // SDP is what an offer says.
@@ -71,9 +73,16 @@ func (s SDP) Write() []byte {
 		if m.Codec == PCMU {
 			pt, name = 0, "PCMU"
 		}
-		fmt.Fprintf(&b, "m=audio %d RTP/AVP %d %d\r\na=rtpmap:%d %s/8000\r\n", m.Port, pt, EventPT, pt, name)
+		proto := m.Proto
+		if proto == "" {
+			proto = "RTP/AVP"
+		}
+		fmt.Fprintf(&b, "m=audio %d %s %d %d\r\na=rtpmap:%d %s/8000\r\n", m.Port, proto, pt, EventPT, pt, name)
 		fmt.Fprintf(&b, "a=rtpmap:%d telephone-event/8000\r\na=fmtp:%d 0-15\r\n", EventPT, EventPT)
 		fmt.Fprintf(&b, "a=ptime:%d\r\na=label:%s\r\na=%s\r\n", s.Ptime, m.Label, m.Direction)
+		for _, a := range m.Attrs {
+			fmt.Fprintf(&b, "a=%s\r\n", a)
+		}
 	}
 	for _, e := range s.Extra {
 		for line := range strings.Lines(e) {

@@ -17,9 +17,9 @@ func TestReadAnswer(t *testing.T) {
 		"m=audio 4000 RTP/AVP 8 101\r\na=label:1\r\nm=audio 0 RTP/AVP 8\r\na=label:2\r\na=inactive\r\n" +
 		"m=audio 4004 RTP/AVP 0\nc=IN IP6 ::1"))
 	want := []offer.AnswerLine{
-		{Addr: netip.MustParseAddr("10.0.0.1"), Port: 4000, Formats: []string{"8", "101"}, Direction: "recvonly", Label: "1"},
-		{Addr: netip.MustParseAddr("10.0.0.1"), Formats: []string{"8"}, Direction: "inactive", Label: "2"},
-		{Addr: netip.MustParseAddr("::1"), Port: 4004, Formats: []string{"0"}, Direction: "recvonly"},
+		{Addr: netip.MustParseAddr("10.0.0.1"), Port: 4000, Formats: []string{"8", "101"}, Direction: "recvonly", Label: "1", Proto: "RTP/AVP"},
+		{Addr: netip.MustParseAddr("10.0.0.1"), Formats: []string{"8"}, Direction: "inactive", Label: "2", Proto: "RTP/AVP"},
+		{Addr: netip.MustParseAddr("::1"), Port: 4004, Formats: []string{"0"}, Direction: "recvonly", Proto: "RTP/AVP"},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-
-	"golang.org/x/net/ipv4"
 )
 
 // batchSize is how many packets go into one system call at most.
@@ -16,11 +14,11 @@ const batchSize = 64
 // one machine that makes a packet about a third cheaper.
 type outlet struct {
 	conn   *net.UDPConn
-	mm     *ipv4.PacketConn
 	full   int
 	failed int
-	msgs   [batchSize]ipv4.Message
+	to     [batchSize]netip.AddrPort
 	bufs   [batchSize]packet
+	batch  batch
 }
 
 // listen opens a socket on a free port.
@@ -37,34 +35,34 @@ func newOutlet(addr netip.Addr) (*outlet, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &outlet{conn: conn, mm: ipv4.NewPacketConn(conn)}
-	for i := range o.msgs {
-		o.msgs[i].Buffers = [][]byte{nil}
+	o := &outlet{conn: conn}
+	if err := o.batch.open(o); err != nil {
+		_ = conn.Close() // nothing was sent
+		return nil, fmt.Errorf("open a media socket: %w", err)
 	}
 	return o, nil
 }
 
 // add copies a packet into the batch.
-func (o *outlet) add(p *packet, to *net.UDPAddr) {
+func (o *outlet) add(p *packet, to netip.AddrPort) {
 	if o.full == batchSize {
 		o.flush()
 	}
 	buf := &o.bufs[o.full]
 	buf.n = copy(buf.b[:], p.b[:p.n])
-	o.msgs[o.full].Buffers[0] = buf.b[:buf.n]
-	o.msgs[o.full].Addr = to
+	o.to[o.full] = to
 	o.full++
 }
 
 // flush sends the batch. A packet that the system refuses is left out.
 func (o *outlet) flush() {
-	for rest := o.msgs[:o.full]; len(rest) > 0; {
-		n, err := o.mm.WriteBatch(rest, 0)
+	for from := 0; from < o.full; {
+		n, err := o.batch.send(o, from)
 		if err != nil || n <= 0 {
 			o.failed++
 			n = max(n, 0) + 1
 		}
-		rest = rest[min(n, len(rest)):]
+		from += n
 	}
 	o.full = 0
 }

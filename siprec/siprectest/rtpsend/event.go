@@ -43,6 +43,7 @@ func (s *Stream) event(at time.Duration) bool {
 			}
 			binary.BigEndian.PutUint16(b[2:], uint16(min(int(done)*s.samples, 0xffff)))
 			s.pkt.n = rtpHeader + 4
+			s.seal()
 			s.stats.Events++
 			s.write(&s.pkt)
 		}

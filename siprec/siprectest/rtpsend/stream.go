@@ -12,12 +12,13 @@ import (
 const (
 	rtpHeader = 12
 	maxPtime  = 60 * time.Millisecond
+	maxTag    = 64 // what encryption adds: a tag and a master key identifier
 )
 
 // packet is one RTP packet in a buffer of its own.
 type packet struct {
 	n int
-	b [rtpHeader + int(SampleRate*maxPtime/time.Second)]byte
+	b [rtpHeader + int(SampleRate*maxPtime/time.Second) + maxTag]byte
 }
 
 // Stream sends the RTP of one leg (RFC 3550, RFC 3551). It belongs to one
@@ -33,10 +34,10 @@ type Stream struct {
 
 	zero         time.Duration // of the media, on the pacer's clock
 	to           netip.AddrPort
-	addr         *net.UDPAddr // to, as an outlet takes it
 	on           bool
-	ended, ready bool // no more packets; over is closed
-	sent, pos    int  // packets stepped over; samples from zero to the next
+	protect      Protect // nil: packets are sent plain
+	ended, ready bool    // no more packets; over is closed
+	sent, pos    int     // packets stepped over; samples from zero to the next
 	marker       bool
 	rng          *rand.Rand
 	pkt          packet
@@ -81,8 +82,31 @@ func (s *Stream) Aim(to netip.AddrPort) {
 	s.pacer.mu.Lock()
 	defer s.pacer.mu.Unlock()
 	s.on = to.IsValid()
-	if s.on && s.to != to {
-		s.to, s.addr = to, net.UDPAddrFromAddrPort(to)
+	if s.on {
+		s.to = to
+	}
+}
+
+// Protect encrypts a packet of n bytes in a buffer with room for 64 more, and
+// returns its new length.
+type Protect func(packet []byte, n int) int
+
+// Secure encrypts what the stream sends from now on; nil sends it plain. f is
+// called by one goroutine at a time.
+func (s *Stream) Secure(f Protect) {
+	s.pacer.mu.Lock()
+	defer s.pacer.mu.Unlock()
+	s.protect = f
+}
+
+// Conn is the stream's socket, for a handshake: the stream reads nothing from
+// it. It must not be closed.
+func (s *Stream) Conn() *net.UDPConn { return s.conn }
+
+// seal encrypts the packet just written.
+func (s *Stream) seal() {
+	if s.protect != nil {
+		s.pkt.n = s.protect(s.pkt.b[:], s.pkt.n)
 	}
 }
 
@@ -150,6 +174,7 @@ func (s *Stream) step() {
 	case s.event(at):
 	default:
 		s.audio(at)
+		s.seal()
 		s.dispatch(lose, double, swap)
 	}
 	s.sent++
@@ -247,7 +272,7 @@ func (s *Stream) flush() {
 // the recorder's state, counted and not fatal.
 func (s *Stream) write(p *packet) {
 	if s.outlet != nil {
-		s.outlet.add(p, s.addr)
+		s.outlet.add(p, s.to)
 		s.stats.Sent++
 		return
 	}

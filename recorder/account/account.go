@@ -1,0 +1,67 @@
+// Package account renders what the media path counted in the words of a
+// recording's manifest. It is pure.
+package account
+
+import (
+	"cmp"
+
+	"siprecd/media"
+	"siprecd/store"
+)
+
+// Stream is one stream's counters in the manifest.
+type Stream struct {
+	Stream      string `json:"stream"`
+	Channel     string `json:"channel"`
+	Packets     uint64 `json:"packets"`
+	Lost        uint64 `json:"lost"`
+	Late        uint64 `json:"late"`
+	Duplicate   uint64 `json:"duplicate"`
+	Reordered   uint64 `json:"reordered"`
+	WrongSource uint64 `json:"wrong_source"`
+	NotAgreed   uint64 `json:"not_agreed"`
+	Malformed   uint64 `json:"malformed"`
+	Events      uint64 `json:"events"`
+	Overflow    uint64 `json:"overflow"`
+	Stray       uint64 `json:"stray"`              // of a second sender on the stream, not played
+	Security    string `json:"security,omitempty"` // SRTP suite; "dtls" if its handshake came to nothing
+	AuthFailed  uint64 `json:"auth_failed,omitempty"`
+	Replays     uint64 `json:"replays,omitempty"`
+}
+
+// Quality is the media path's account of a call's streams.
+func Quality(streams []media.StreamStats, l media.Layout) []Stream {
+	out := make([]Stream, 0, len(streams))
+	for _, s := range streams {
+		out = append(out, Stream{
+			Stream: s.Name, Channel: Channel(l, s.Side), Packets: s.Packets, Lost: s.Lost,
+			Late: s.Late, Duplicate: s.Duplicate, Reordered: s.Reordered, WrongSource: s.WrongSource,
+			NotAgreed: s.NotAgreed, Malformed: s.Malformed, Events: s.Events, Overflow: s.Overflow, Stray: s.Stray,
+			Security: cmp.Or(s.Security.Suite, s.Security.Method), AuthFailed: s.Security.Failed, Replays: s.Security.Replays,
+		})
+	}
+	return out
+}
+
+// Gaps is the media path's gap list in the manifest's terms.
+func Gaps(in []media.Gap, l media.Layout) []store.Gap {
+	out := make([]store.Gap, 0, len(in))
+	for _, g := range in {
+		out = append(out, store.Gap{
+			Channel: Channel(l, g.Side), From: g.From.Seconds(), To: g.To.Seconds(),
+			Reason: g.Reason, Packets: g.Packets,
+		})
+	}
+	return out
+}
+
+// Channel names the channel that a side is heard in.
+func Channel(l media.Layout, s media.Side) string {
+	switch {
+	case l == media.Mono:
+		return "mixed"
+	case s == media.Left:
+		return "left"
+	}
+	return "right"
+}

@@ -1,0 +1,85 @@
+package recorder
+
+import (
+	"net/netip"
+	"slices"
+
+	"siprecd/recorder/treat"
+	"siprecd/siprec"
+	"siprecd/store"
+)
+
+// How a client is treated, as package treat describes it.
+type (
+	PeerOptions = treat.Options
+	SRTP        = treat.SRTP
+)
+
+// How encrypted media is treated.
+const (
+	SRTPOff     = treat.SRTPOff
+	SRTPPrefer  = treat.SRTPPrefer
+	SRTPRequire = treat.SRTPRequire
+)
+
+// peer is how a client is treated: as Config.Peer says, or, without that, as
+// the defaults of this package do.
+func (r *Recorder) peer(a netip.Addr) PeerOptions {
+	o := PeerOptions{RefuseUnlisted: r.cfg.RefuseUnlisted, SRTP: SRTPPrefer}
+	if r.cfg.Peer != nil {
+		o = r.cfg.Peer(a.Unmap())
+	}
+	if o.SRTP == "" {
+		o.SRTP = SRTPPrefer
+	}
+	return o
+}
+
+// peerOf is how the client of a session is treated.
+func (r *Recorder) peerOf(s *siprec.Session) PeerOptions { return r.peer(s.Peer().Addr()) }
+
+// strict refuses a session of a client that is held to the letter and lacks
+// one of the marks of a recording session (RFC 7866 section 6.2).
+func (r *Recorder) strict(s *siprec.Session) error {
+	missing := r.peerOf(s).Missing(s.Tags().Src, s.Tags().Siprec)
+	if missing == "" {
+		return nil
+	}
+	return &siprec.Refusal{Code: 403, Reason: "Not A Recording Session",
+		Warning: `399 siprecd "strict: the INVITE lacks ` + missing + `"`}
+}
+
+// peerFacts puts the table of recording clients into a status.
+func (r *Recorder) peerFacts(s *Status, server Server, calls []*call) {
+	live := map[netip.Addr]int{}
+	for _, k := range calls {
+		live[k.session.Peer().Addr().Unmap()]++
+	}
+	rows, strangers := server.Peers()
+	for _, p := range rows {
+		row := Peer{
+			Address: p.Addr.String(), Transport: p.Network, LastOptions: p.LastOptions.UTC(), LastInvite: p.LastInvite.UTC(),
+			Live: live[p.Addr], Calls: p.Calls, Refusals: p.Refusals, Options: r.peer(p.Addr).Words(),
+		}
+		if !p.Refused.At.IsZero() {
+			row.Refused = &Refused{At: p.Refused.At.UTC(), Method: p.Refused.Method, Code: p.Refused.Code, Reason: p.Refused.Reason}
+		}
+		if c := p.TLS; c != nil {
+			row.TLS = &PeerTLS{Version: c.Version, Subject: c.Subject, Names: slices.Clone(c.Names), Expires: c.Expires, Fingerprint: c.Fingerprint}
+		}
+		s.Peers = append(s.Peers, row)
+	}
+	s.Strangers = Strangers{Count: strangers.Count}
+	if strangers.Count > 0 {
+		s.Strangers.Last, s.Strangers.At = strangers.Last.String(), strangers.At.UTC()
+	}
+}
+
+// clientOf is who a session's TLS connection came from; nil without TLS.
+func clientOf(s *siprec.Session) *store.Client {
+	c := s.Client()
+	if c.Version == "" {
+		return nil
+	}
+	return &store.Client{TLS: c.Version, Subject: c.Subject, Names: slices.Clone(c.Names), Expires: c.Expires, Fingerprint: c.Fingerprint}
+}
