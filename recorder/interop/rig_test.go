@@ -31,7 +31,7 @@ import (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() != "1" {
-		if err := f.Value.Set("24"); err != nil {
+		if err := f.Value.Set("12"); err != nil {
 			panic(err)
 		}
 	}
