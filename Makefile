@@ -11,10 +11,13 @@ CONFIG      := $(DIR)/siprecd.yaml
 # One static binary: libopus and libm are linked in, the resolver and user
 # look-up are Go's own.
 LINK        := -s -w -X main.version=$(VERSION) -linkmode external -extldflags -static
-BUILD_DEB   := gcc libc6-dev libopus-dev pkg-config
+BUILD_DEB   := gcc libc6-dev libopus-dev pkg-config $(if $(filter g729,$(TAGS)),libbcg729-dev)
 TEST_DEB    := sip-tester ffmpeg opus-tools sox age openssl tcpdump
 
-export GOFLAGS := -tags=$(TAGS) -buildvcs=false
+# Tags stand apart in TAGS and joined by commas in GOFLAGS.
+empty :=
+comma := ,
+export GOFLAGS := -tags=$(subst $(empty) $(empty),$(comma),$(strip $(TAGS))) -buildvcs=false
 export CGO_ENABLED := 1
 
 .PHONY: build run test unit lint fuzz deps-build deps-test clean

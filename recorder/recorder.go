@@ -151,7 +151,9 @@ func (r *Recorder) Close(s *siprec.Session, end siprec.End) {
 		end.Cause = k.watch.cause
 	}
 	k.mu.Unlock()
+	ending := k.traced() // for who asks before the recording is finished
 	r.mu.Lock()
+	r.book.Remember(ending)
 	delete(r.calls, s.ID()) // over: what is left is the store's, and it tells
 	r.mu.Unlock()
 	switch {

@@ -73,7 +73,7 @@ func summary(cfg *config.Config) [][2]string {
 	if cfg.HTTP.Listen != "" {
 		status = "http://" + cfg.HTTP.Listen + "/status"
 	}
-	return [][2]string{
+	rows := [][2]string{
 		{"listeners", strings.Join(listen, ", ")},
 		{"peers", strings.Join(peers, ", ")},
 		{"security", fmt.Sprintf("SRTP %s, client certificates %s", cfg.SIP.SRTP, clientCertificates(cfg.SIP))},
@@ -84,6 +84,29 @@ func summary(cfg *config.Config) [][2]string {
 		{"lines", lineSummary(cfg.Policy)},
 		{"unlisted", map[string]string{"accept": "answered, not recorded", "refuse": "refused (403)"}[cfg.Policy.Unlisted]},
 	}
+	for _, o := range cfg.SIP.PeerOptions {
+		rows = append(rows, [2]string{"peer options", peerOptions(o)})
+	}
+	return rows
+}
+
+// peerOptions says what is different for some peers.
+func peerOptions(o config.PeerOptions) string {
+	text := join(o.Peers) + ":"
+	for _, v := range []struct{ name, value string }{
+		{"unwanted media", o.UnwantedMedia}, {"unlisted", o.Unlisted}, {"srtp", o.SRTP},
+	} {
+		if v.value != "default" {
+			text += " " + v.name + " " + v.value + ","
+		}
+	}
+	if o.Strict {
+		text += " strict,"
+	}
+	if o.Snapshot {
+		text += " snapshot,"
+	}
+	return strings.TrimRight(text, ",:")
 }
 
 // clientCertificates words what TLS asks of clients.

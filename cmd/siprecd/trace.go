@@ -71,9 +71,12 @@ func fetchTraces(e *env, cfg *config.Config, q recorder.TraceQuery) ([]recorder.
 
 // show prints one call: what is known of it, then its ladder or its messages.
 func (c *traceCmd) show(w io.Writer, t recorder.Traced) error {
-	name := "not recorded"
-	if t.ID != "" {
+	name := "no recording is remembered" // not to be recorded, or long over: then siprecd list has it
+	switch {
+	case t.ID != "":
 		name = "recording " + t.ID
+	case t.Dialog.State == "refused":
+		name = "not recorded"
 	}
 	if t.Line != "" {
 		name += ", " + web.Plain(t.Line)

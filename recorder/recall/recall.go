@@ -48,6 +48,9 @@ type Book struct {
 func (b *Book) Remember(t Traced) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.recent = slices.DeleteFunc(b.recent, func(k Traced) bool { // an earlier word of the same call
+		return k.ID == t.ID && k.Dialog.CallID == t.Dialog.CallID && k.Dialog.Tag == t.Dialog.Tag
+	})
 	if len(b.recent) >= maxRecent {
 		b.recent = slices.Delete(b.recent, 0, len(b.recent)-maxRecent+1)
 	}

@@ -14,6 +14,8 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
+	"fmt"
+	"hash/fnv"
 	"maps"
 	"net/netip"
 	"slices"
@@ -72,6 +74,8 @@ type Table struct {
 	peers     map[netip.Addr]*Peer
 	conns     map[netip.AddrPort]*Client
 	strangers Strangers
+	refused   [256]uint64 // the latest refusals, hashed
+	next      int
 }
 
 // New makes an empty table.
@@ -96,6 +100,20 @@ func (t *Table) peer(a netip.Addr, now time.Time) *Peer {
 	return p
 }
 
+// repeated says that a refusal was told before: until its ACK comes it is sent
+// again and again (RFC 3261 section 17.2.1). The caller holds mu.
+func (t *Table) repeated(h trace.Head) bool {
+	f := fnv.New64a()
+	fmt.Fprintf(f, "%s\n%s\n%d %s %d", h.CallID, h.FromTag, h.CSeq, h.Method, h.Status)
+	sum := f.Sum64()
+	if slices.Contains(t.refused[:], sum) {
+		return true
+	}
+	t.refused[t.next%len(t.refused)] = sum
+	t.next++
+	return false
+}
+
 // Message notes one message as it passed the wire. h is its head.
 func (t *Table) Message(m trace.Message, h trace.Head) {
 	t.mu.Lock()
@@ -104,6 +122,9 @@ func (t *Table) Message(m trace.Message, h trace.Head) {
 	p.Network = m.Network
 	switch {
 	case m.Out && h.Status >= 300 && h.Status != 487: // 487 is the client's own wish
+		if t.repeated(h) {
+			return
+		}
 		p.Refusals++
 		p.Refused = Refusal{At: m.At, Method: h.Method, Code: h.Status, Reason: h.Reason}
 		if h.Warning != "" {

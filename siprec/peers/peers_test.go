@@ -25,6 +25,7 @@ func TestRowsTellTheLatest(t *testing.T) {
 	pass(b, "192.0.2.1:5061", at.Add(1), false, "INVITE sip:x SIP/2.0\r\nCSeq: 2 INVITE\r\n\r\n")
 	pass(b, "192.0.2.1:5061", at.Add(2), true, "SIP/2.0 100 Trying\r\nCSeq: 2 INVITE\r\n\r\n")
 	pass(b, "192.0.2.1:5061", at.Add(3), true, "SIP/2.0 503 Full\r\nCSeq: 2 INVITE\r\nWarning: 399 siprecd \"no port left\"\r\n\r\n")
+	pass(b, "192.0.2.1:5061", at.Add(4), true, "SIP/2.0 503 Full\r\nCSeq: 2 INVITE\r\nWarning: 399 siprecd \"no port left\"\r\n\r\n") // sent again, for want of an ACK
 	pass(b, "192.0.2.1:5061", at.Add(4), true, "SIP/2.0 487 Request Terminated\r\nCSeq: 2 INVITE\r\n\r\n")
 	pass(b, "192.0.2.1:5061", at.Add(5), false, "SIP/2.0 405 Method Not Allowed\r\nCSeq: 2 BYE\r\n\r\n") // theirs
 	b.Opened(netip.MustParseAddr("::ffff:192.0.2.1"))

@@ -61,7 +61,7 @@ func (n Numbering) read(digits string, plus bool) string {
 	if plus && digits[0] != '0' { // no country code begins with 0: such a plus is decoration
 		return n.international(digits)
 	}
-	if !plus && n.Extension > 0 && len(digits) == n.Extension {
+	if n.Extension > 0 && len(digits) == n.Extension {
 		return extensionPrefix + digits
 	}
 	if rest, ok := strings.CutPrefix(digits, "00"); ok && len(rest) >= minNational && rest[0] != '0' {
@@ -118,7 +118,7 @@ func (n Numbering) inContext(digits string, params map[string]string) string {
 		return n.international(digits)
 	}
 	context, ok := strings.CutPrefix(params["phone-context"], "+")
-	if !ok || !allDigits(context) {
+	if !ok || !allDigits(context) || strings.HasPrefix(context, "0") {
 		return ""
 	}
 	if !strings.HasPrefix(context, n.Country) { // somewhere else: never one of our extensions

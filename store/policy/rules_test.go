@@ -136,7 +136,7 @@ func FuzzDecide(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string, unix int64) {
 		at := time.Unix(unix%4_000_000_000, 0)
 		d := r.Decide(named(a, b), at)
-		if d.Record != (d.Reason == Listed) || d.Record && d.Line == "" || (d.Line == "") != (d.Source == "") {
+		if d.Record != (d.Reason == Listed || d.Reason == NoNumber) || d.Reason == Listed && d.Line == "" || (d.Line == "") != (d.Source == "") {
 			t.Fatalf("Decide(%q, %q, %s) = %+v", a, b, at, d)
 		}
 		if d.Line == "" {
