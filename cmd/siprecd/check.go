@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -64,10 +65,6 @@ func summary(cfg *config.Config) [][2]string {
 	for i, l := range cfg.SIP.Listen {
 		listen[i] = l.String()
 	}
-	peers := make([]string, len(cfg.SIP.Peers))
-	for i, p := range cfg.SIP.Peers {
-		peers[i] = p.String()
-	}
 	streams := cfg.Media.Ports.Streams()
 	status := "off"
 	if cfg.HTTP.Listen != "" {
@@ -75,7 +72,7 @@ func summary(cfg *config.Config) [][2]string {
 	}
 	rows := [][2]string{
 		{"listeners", strings.Join(listen, ", ")},
-		{"peers", strings.Join(peers, ", ")},
+		{"peers", networks(cfg.SIP.Peers)},
 		{"security", fmt.Sprintf("SRTP %s, client certificates %s", cfg.SIP.SRTP, clientCertificates(cfg.SIP))},
 		{"media", fmt.Sprintf("%s, ports %s: %d streams, %d calls of two", cfg.Media.Address, cfg.Media.Ports, streams, streams/2)},
 		{"encoding", fmt.Sprintf("Opus %s, %d bit/s, complexity %d", cfg.Media.Layout, cfg.Media.Bitrate, cfg.Media.Complexity)},
@@ -92,7 +89,7 @@ func summary(cfg *config.Config) [][2]string {
 
 // peerOptions says what is different for some peers.
 func peerOptions(o config.PeerOptions) string {
-	text := join(o.Peers) + ":"
+	text := networks(o.Peers) + ":"
 	for _, v := range []struct{ name, value string }{
 		{"unwanted media", o.UnwantedMedia}, {"unlisted", o.Unlisted}, {"srtp", o.SRTP},
 	} {
@@ -184,4 +181,12 @@ func count(n int, what string) string {
 		what += "s"
 	}
 	return fmt.Sprintf("%d %s", n, what)
+}
+
+func networks(list []netip.Prefix) string {
+	out := make([]string, len(list))
+	for i, p := range list {
+		out[i] = p.String()
+	}
+	return strings.Join(out, ", ")
 }

@@ -57,13 +57,13 @@ func (c *serveCmd) Run(e *env) error {
 // announce runs the canary if it is wanted and prints the banner.
 func (c *serveCmd) announce(e *env, a *app.App, cfg *config.Config) error {
 	if !c.Canary {
-		return banner(e.stdout, a, cfg, nil)
+		return a.Banner(e.stdout, cfg, nil)
 	}
 	res, err := a.Canary(e.ctx, identityPath(c.Identity, cfg))
 	if err != nil {
 		return fmt.Errorf("canary call failed: %w", err)
 	}
-	return banner(e.stdout, a, cfg, res)
+	return a.Banner(e.stdout, cfg, res)
 }
 
 // identityPath is the identity that opens recordings here.

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"fmt"
@@ -6,12 +6,11 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"siprecd/cmd/siprecd/app"
 	"siprecd/cmd/siprecd/config"
 )
 
-// banner tells on one screen what the recorder does and where to point what.
-func banner(w io.Writer, a *app.App, cfg *config.Config, canary *app.CanaryResult) error {
+// Banner tells on one screen what the recorder does and where to point what.
+func (a *App) Banner(w io.Writer, cfg *config.Config, canary *CanaryResult) error {
 	var b strings.Builder
 	b.WriteString("\n")
 	if canary != nil {
@@ -21,7 +20,7 @@ func banner(w io.Writer, a *app.App, cfg *config.Config, canary *app.CanaryResul
 	row := func(name, format string, args ...any) {
 		fmt.Fprintf(t, "  %s\t%s\n", name, fmt.Sprintf(format, args...))
 	}
-	fmt.Fprintf(&b, "siprecd %s is recording %s.\n\n", buildVersion(), lineCount(cfg))
+	fmt.Fprintf(&b, "siprecd %s is recording %s.\n\n", a.version, lineCount(cfg))
 	row("Point the SBC at", "%s", strings.Join(a.Addrs(), "  "))
 	row("Media arrives at", "%s, UDP ports %d-%d", cfg.Media.Address, cfg.Media.Ports.Min, cfg.Media.Ports.Max)
 	row("Clients allowed", "%s", join(cfg.SIP.Peers))
@@ -39,13 +38,13 @@ func banner(w io.Writer, a *app.App, cfg *config.Config, canary *app.CanaryResul
 }
 
 // writeCanary tells the canary's story.
-func writeCanary(b *strings.Builder, c *app.CanaryResult) {
+func writeCanary(b *strings.Builder, c *CanaryResult) {
 	fmt.Fprintf(b, "Canary call recorded: finished, decrypted, both parties heard in their channels.\n")
 	fmt.Fprintf(b, "  recording %s\n", c.ID)
 	fmt.Fprintf(b, "  taken at %s, answered in %.0f ms, %.2f s recorded of a call of %.2f s\n",
 		c.Target, float64(c.Setup.Microseconds())/1000, c.Length.Seconds(), c.Call.Seconds())
 	fmt.Fprintf(b, "  caller %d Hz left %.1f dBFS, our side %d Hz right %.1f dBFS, leakage %.0f dB\n\n",
-		app.CanaryLeft, c.Left, app.CanaryRight, c.Right, c.Leakage)
+		CanaryLeft, c.Left, CanaryRight, c.Right, c.Leakage)
 }
 
 // lineCount says how many lines are listed, and how many only at times.
