@@ -32,6 +32,8 @@ type ring struct {
 	probe  *srtp.Context // where guesses are tried, lest they spoil ctx
 	opened uint64
 	first  time.Duration // when something was opened first
+	ssrc   uint32        // sender of the RTP packet opened last
+	newest uint16        // and its newest sequence number
 }
 
 // NewGuard returns a Guard for a stream that is to be keyed; method is "sdes" or
@@ -124,6 +126,8 @@ func (g *Guard) Open(b []byte, at time.Duration) []byte {
 		g.good(with, at)
 	case replay:
 		g.stats.Replays++
+		g.run++
+		g.block(at)
 	case isRTCP(b):
 		g.stats.Failed++ // some clients leave it plain, and it is all that comes in a hold
 	default:
@@ -138,8 +142,14 @@ func isRTCP(b []byte) bool { return b[1] >= 192 && b[1] <= 223 }
 // attempt tries the keys that may have sealed a packet, and says which did.
 func (g *Guard) attempt(b []byte, at time.Duration) (p []byte, with *ring, replay bool) {
 	rtcp := isRTCP(b)
-	if p, replay = g.try(g.now, b, rtcp); p != nil || replay {
-		return p, g.now, replay
+	if p, replay = g.try(g.now, b, rtcp); p != nil {
+		return p, g.now, false
+	}
+	if replay {
+		if !rtcp && g.now.far(b) {
+			p = g.guess(b, at)
+		}
+		return p, g.now, p == nil
 	}
 	if g.old != nil {
 		if p, replay = g.try(g.old, b, rtcp); p != nil || replay {
@@ -164,7 +174,24 @@ func (g *Guard) try(r *ring, b []byte, rtcp bool) (p []byte, replay bool) {
 	if err != nil {
 		return nil, isReplay(err)
 	}
+	if !rtcp {
+		r.note(b)
+	}
 	return p, false
+}
+
+// note keeps the newest sequence number of the sender.
+func (r *ring) note(b []byte) {
+	seq, ssrc := binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[8:])
+	if ssrc != r.ssrc || r.newest-seq > replayWindow { // what is older was refused
+		r.ssrc, r.newest = ssrc, seq
+	}
+}
+
+// far says that a packet which looks like an old one may as well be half a
+// cycle or more ahead: the client has gone on counting while it sent nothing.
+func (r *ring) far(b []byte) bool {
+	return binary.BigEndian.Uint32(b[8:]) == r.ssrc && r.newest-binary.BigEndian.Uint16(b[2:]) > replayWindow
 }
 
 // isReplay knows the error of pion/srtp for a packet that it has seen, which is
@@ -194,6 +221,11 @@ func (g *Guard) good(r *ring, at time.Duration) {
 func (g *Guard) fail(at time.Duration) {
 	g.stats.Failed++
 	g.run++
+	g.block(at)
+}
+
+// block tells when nothing has been opened for long, though packets came.
+func (g *Guard) block(at time.Duration) {
 	if g.run >= blockedAfter && (g.stats.Opened == 0 || at-g.last >= blockedFor) {
 		g.stats.Blocked = true
 	}
@@ -245,6 +277,10 @@ func (g *Guard) guess(b []byte, at time.Duration) []byte {
 			return nil // a new key, and the client goes on counting as before
 		}
 	}
+	to := from + 1
+	if ok && ssrc == g.now.ssrc && binary.BigEndian.Uint16(b[2:]) > g.now.newest && g.now.far(b) {
+		from = known // ahead in the same cycle
+	}
 	if !g.guesses.allowed(at) {
 		return nil
 	}
@@ -254,10 +290,11 @@ func (g *Guard) guess(b []byte, at time.Duration) []byte {
 			return nil
 		}
 	}
-	for roc := from; roc <= from+1; roc++ {
+	for roc := from; roc <= to; roc++ {
 		g.now.probe.SetROC(ssrc, roc)
 		if _, err := g.now.probe.DecryptRTP(g.out[:0], b, &g.header); err == nil {
 			g.now.ctx.SetROC(ssrc, roc)
+			g.now.ssrc, g.now.newest = ssrc, binary.BigEndian.Uint16(b[2:])
 			p, _ := g.try(g.now, b, false)
 			return p
 		}

@@ -222,12 +222,22 @@ func TestTheSameKeysAgainChangeNothing(t *testing.T) {
 }
 
 func TestTheSenderCountsOnThroughALongHold(t *testing.T) {
-	for _, skipped := range []int{20000, 40000, 65536, 100000} {
-		t.Run(fmt.Sprint(skipped), func(t *testing.T) {
-			k := keysOf(suites[0], 1)
+	for _, skipped := range []int{20000, 40000, 65536, 100000, 140000} {
+		for _, first := range []uint16{300, 65450} { // the latter wraps before the hold
+			t.Run(fmt.Sprint(skipped, " from ", first), func(t *testing.T) {
+				countsOn(t, skipped, first)
+			})
+		}
+	}
+}
+
+func countsOn(t *testing.T, skipped int, first uint16) {
+	for _, suite := range []string{suites[0], suites[5]} {
+		t.Run(suite, func(t *testing.T) {
+			k := keysOf(suite, 1)
 			s, g := newSender(t, k), guardOf(t, k)
-			s.seq = 300
-			s.opens(g, 100, 0)
+			s.seq = first
+			s.opens(g, 200, 0)
 			for range skipped {
 				s.next()
 			}

@@ -17,7 +17,8 @@ import (
 type offering struct {
 	wanted bool         // the application wants one
 	out    *sip.Request // sent, no final response yet
-	after  time.Time    // not before, because of glare
+	after  time.Time    // not before, because of glare or a busy client
+	tries  int          // that found the client busy
 	ack    *sip.Request // of the latest 2xx, for its copies
 
 	mu    sync.Mutex
@@ -167,16 +168,20 @@ func (d *Dialog) offered(res *sip.Response) {
 	}
 	d.offering.out = nil
 	switch {
+	case (res == nil || res.StatusCode >= 500) && d.offering.tries < 4: // busy; the media is wanted all the same
+		d.srv.Count("offer-retried")
+		d.again(2 * time.Second << d.offering.tries)
+		d.offering.tries++
 	case res == nil:
 		d.srv.Count("offer-unanswered")
 	case res.IsSuccess():
+		d.offering.tries = 0
 		d.agreed(req, res)
 	case res.StatusCode == 491:
 		// The dialog's Call-ID is the client's, so we wait for 0 to 2 s in
 		// steps of 10 ms (RFC 3261 section 14.1); it waits longer.
 		d.srv.Count("glare")
-		d.offering.wanted = true
-		d.offering.after = time.Now().Add(time.Duration(rand.N(201)) * 10 * time.Millisecond)
+		d.again(time.Duration(rand.N(201)) * 10 * time.Millisecond)
 	case res.StatusCode == 481 || res.StatusCode == 408:
 		d.hangup("session lost", "unknown to the client")
 	default:
@@ -234,4 +239,8 @@ func (d *Dialog) glare(it item) bool {
 		return ours && bytes.Contains(it.req.Body(), []byte("m="))
 	}
 	return false
+}
+
+func (d *Dialog) again(in time.Duration) {
+	d.offering.wanted, d.offering.after = true, time.Now().Add(in)
 }

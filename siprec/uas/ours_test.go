@@ -130,6 +130,22 @@ func TestUpdateWhileOurOfferIsOpen(t *testing.T) {
 	g.p.want("BYE", 200)
 }
 
+// A client that is busy is asked again: media that is wanted late would be
+// lost for one 500.
+func TestReinviteOfABusyClient(t *testing.T) {
+	l := start(t, nil)
+	g := l.dial(t, "tcp").dialog("busy")
+	g.open()
+	l.call("busy").d.Reinvite()
+	g.p.reply(g.p.ours("INVITE"), 500, "")
+	g.p.ours("ACK")
+	g.p.reply(g.p.ours("INVITE"), 200, "v=0\r\nanswer\r\n")
+	g.p.ours("ACK")
+	g.send("BYE", 2, "")
+	g.p.want("BYE", 200)
+	l.empty(t)
+}
+
 func TestReinviteOfALostSession(t *testing.T) {
 	l := start(t, nil)
 	g := l.dial(t, "tcp").dialog("lost")
