@@ -266,22 +266,8 @@ func (q *guesses) allowed(at time.Duration) bool {
 // guess tries rollover counters other than the one that the sequence numbers
 // suggest. Only greater ones are tried: a replay stays what it is.
 func (g *Guard) guess(b []byte, at time.Duration) []byte {
-	ssrc := binary.BigEndian.Uint32(b[8:])
-	known, ok := g.now.ctx.ROC(ssrc)
-	from := known + 1 // the client has gone on counting while it sent nothing
-	if !ok {
-		if g.old == nil {
-			return nil
-		}
-		if from, ok = g.old.ctx.ROC(ssrc); !ok || from == 0 {
-			return nil // a new key, and the client goes on counting as before
-		}
-	}
-	to := from + 1
-	if ok && ssrc == g.now.ssrc && binary.BigEndian.Uint16(b[2:]) > g.now.newest && g.now.far(b) {
-		from = known // ahead in the same cycle
-	}
-	if !g.guesses.allowed(at) {
+	from, to, ok := g.span(b)
+	if !ok || !g.guesses.allowed(at) {
 		return nil
 	}
 	if g.now.probe == nil {
@@ -290,6 +276,7 @@ func (g *Guard) guess(b []byte, at time.Duration) []byte {
 			return nil
 		}
 	}
+	ssrc := binary.BigEndian.Uint32(b[8:])
 	for roc := from; roc <= to; roc++ {
 		g.now.probe.SetROC(ssrc, roc)
 		if _, err := g.now.probe.DecryptRTP(g.out[:0], b, &g.header); err == nil {
@@ -300,4 +287,23 @@ func (g *Guard) guess(b []byte, at time.Duration) []byte {
 		}
 	}
 	return nil
+}
+
+// span is the rollover counters that a packet may have which does not open as
+// the next of its stream; false if there is nothing to guess from.
+func (g *Guard) span(b []byte) (from, to uint32, ok bool) {
+	ssrc := binary.BigEndian.Uint32(b[8:])
+	known, ok := g.now.ctx.ROC(ssrc)
+	if !ok {
+		if g.old == nil {
+			return 0, 0, false
+		}
+		from, ok = g.old.ctx.ROC(ssrc)
+		return from, from + 1, ok && from != 0 // 0: a new key, and the client goes on counting as before
+	}
+	from, to = known+1, known+2 // the client has gone on counting while it sent nothing
+	if ssrc == g.now.ssrc && binary.BigEndian.Uint16(b[2:]) > g.now.newest && g.now.far(b) {
+		from = known // ahead in the same cycle
+	}
+	return from, to, true
 }

@@ -130,7 +130,7 @@ func (d *Dialog) sendInvite(req *sip.Request) {
 		patience := time.NewTimer(64 * s.time.t1)
 		defer patience.Stop()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 5*time.Second)
-		tx, err := s.stack.TX.Request(ctx, req)
+		tx, err := s.stack.Request(ctx, req)
 		cancel()
 		if err != nil {
 			s.Count("request-not-sent")
@@ -222,7 +222,7 @@ func (d *Dialog) ackAgain() {
 	if d.offering.ack == nil {
 		return
 	}
-	if err := d.srv.stack.TP.WriteMsg(d.offering.ack); err != nil {
+	if err := d.srv.stack.Write(d.offering.ack); err != nil {
 		d.srv.Count("request-not-sent")
 	}
 }

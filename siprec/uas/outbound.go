@@ -132,7 +132,7 @@ func (d *Dialog) send(req *sip.Request, then func(status int)) {
 	s.work.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 5*time.Second)
 		defer cancel()
-		tx, err := s.stack.TX.Request(ctx, req)
+		tx, err := s.stack.Request(ctx, req)
 		if err != nil {
 			s.Count("request-not-sent")
 			d.log.Warn("request was not sent", "method", req.Method, "error", transport.Mask(err.Error()))

@@ -18,6 +18,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,6 +45,7 @@ type Stack struct {
 	udp     map[string]net.PacketConn // by local address, fixed after New
 	streams []stream
 	closing chan struct{}
+	sending sync.RWMutex // held while a request of ours is on its way to a socket
 	closed  sync.Once
 	serving sync.WaitGroup
 
@@ -178,8 +180,35 @@ var errListener = errors.New("the listener ended by itself")
 // read from them. Only the first call does anything.
 func (s *Stack) Close() { s.closed.Do(s.close) }
 
+// Request sends a request of ours. After Close it is refused: sipgo would open
+// a socket of its own for it, which nobody closes.
+func (s *Stack) Request(ctx context.Context, req *sip.Request) (*sip.ClientTx, error) {
+	s.sending.RLock()
+	defer s.sending.RUnlock()
+	select {
+	case <-s.closing:
+		return nil, net.ErrClosed
+	default:
+		return s.TX.Request(ctx, req)
+	}
+}
+
+// Write sends a message outside of a transaction, an ACK of ours; see Request.
+func (s *Stack) Write(m sip.Message) error {
+	s.sending.RLock()
+	defer s.sending.RUnlock()
+	select {
+	case <-s.closing:
+		return net.ErrClosed
+	default:
+		return s.TP.WriteMsg(m)
+	}
+}
+
 func (s *Stack) close() {
+	s.sending.Lock()
 	close(s.closing)
+	s.sending.Unlock()
 	s.TX.Close()
 	s.closeSockets()
 	_ = s.TP.Close() // it closes again what is closed already
