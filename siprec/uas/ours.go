@@ -113,7 +113,7 @@ func (d *Dialog) sendOffer() {
 	req.AppendHeader(sip.NewHeader("Supported", supportedValue))
 	d.timer.Keep(req)
 	setBody(req, reply.ContentType, reply.Body)
-	d.offering.out, d.offering.ack = req, nil
+	d.offering.out = req
 	d.sendInvite(req)
 }
 
