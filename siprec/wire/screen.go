@@ -28,6 +28,9 @@ func (s *Stack) filterUDP(p sip.TransportReadProps, data []byte) ([]byte, error)
 	if len(msg) == 0 {
 		return nil, nil // keep-alive
 	}
+	if !s.hear("udp", from) {
+		return nil, nil
+	}
 	s.see("udp", p.LocalAddr, from, msg, false)
 	reply, ok := s.screen(msg, false)
 	if len(reply) > 0 {

@@ -39,12 +39,14 @@ func (s *Stack) see(network string, local, remote net.Addr, msg []byte, out bool
 
 // watch tells the observer of a stream listener's connections.
 func (s *Stack) watch(network string) transport.Watch {
+	hear := func(c net.Conn, _ []byte, _ bool) { s.hear(network, c.RemoteAddr()) }
 	o := s.cfg.Observer
 	if o == nil {
-		return transport.Watch{}
+		return transport.Watch{Message: hear}
 	}
 	return transport.Watch{
 		Message: func(c net.Conn, msg []byte, out bool) {
+			hear(c, msg, out)
 			s.see(network, c.LocalAddr(), c.RemoteAddr(), msg, out)
 		},
 		Handshake: func(c net.Conn, st tls.ConnectionState, failed string) {

@@ -51,6 +51,7 @@ type Stack struct {
 
 	mu     sync.Mutex
 	counts map[string]uint64
+	heard  [2]map[source]struct{} // who sent something of late; see bury
 }
 
 // stream is one tcp or tls listener.
@@ -210,8 +211,11 @@ func (s *Stack) close() {
 	close(s.closing)
 	s.sending.Unlock()
 	s.TX.Close()
+	for _, network := range []string{"tcp", "tls"} {
+		_ = s.TP.Pool(network).Clear() // closes those that we dialled
+	}
+	s.bury()
 	s.closeSockets()
-	_ = s.TP.Close() // it closes again what is closed already
 	s.serving.Wait()
 }
 

@@ -2,13 +2,18 @@ package wire
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/emiago/sipgo/sip"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConfigIsChecked(t *testing.T) {
 	good := func() Config {
@@ -88,5 +93,27 @@ func TestBadRequestNeedsAllFields(t *testing.T) {
 		if got := badRequest([]byte(in), "Why"); got != nil {
 			t.Errorf("%s: answered %q", name, got)
 		}
+	}
+}
+
+// TestNothingOpensAfterClose closes while requests come in: one that sipgo
+// handles late must not open a socket for its answer.
+func TestNothingOpensAfterClose(t *testing.T) {
+	for range 50 {
+		s, err := New(Config{Listen: []string{"udp://127.0.0.1:0"}, Peers: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+			Logger: slog.New(slog.DiscardHandler)}, func(sip.Message) {}, func(_ *sip.Request, tx *sip.ServerTx) { tx.Terminate() })
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		c, err := net.Dial("udp", strings.TrimPrefix(s.Addrs()[0], "udp://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 100 {
+			fmt.Fprintf(c, "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%d\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: x%d\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", c.LocalAddr(), i, i)
+		}
+		s.Close()
+		c.Close()
 	}
 }
