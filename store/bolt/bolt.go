@@ -9,6 +9,7 @@
 //     in place loses acknowledged data (the kernel marks the failed pages
 //     clean). The next writer copies the last good state to a new file and
 //     carries on there, or, with NoRotate, gets the error and makes its own;
+//   - a file is compacted beside those who write to it: see Compact;
 //   - a damaged file gives ErrDamaged, not a crash. bbolt reads through mmap: a
 //     truncated file is a bus error and a flipped page may be a panic. Guard
 //     turns both into errors, and says so loudly in the log.
@@ -25,6 +26,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -60,6 +62,9 @@ type Options struct {
 // again, which would wait for all readers. It costs no memory.
 const mmapSize = 256 << 20
 
+// tempSuffix names a file that is to take the database's place.
+const tempSuffix = ".new"
+
 // DB is an open database. All methods may be used from several goroutines.
 type DB struct {
 	path    string
@@ -73,10 +78,14 @@ type DB struct {
 	queueMu sync.Mutex
 	queue   []*call
 
-	writer sync.Mutex // held by the one who commits
+	writer sync.Mutex // held by the one who commits; guards what follows
 	failed error
-	tried  time.Time // last try to replace a failed file
+	follow *[]func(*Tx) error // what was committed since a compaction began; nil: none runs
+	tried  time.Time          // last try to replace a failed file
 	trial  trouble.Trouble
+	state  atomic.Pointer[error] // failed, for who must not wait for a writer
+
+	compacting sync.Mutex // one compaction at a time
 }
 
 type call struct {
@@ -89,7 +98,11 @@ func Open(path string, o Options) (*DB, error) {
 	d := &DB{path: path, options: o, log: o.Logger.With("db", filepath.Base(path)),
 		trial: trouble.Trouble{What: "database cannot be written", Over: "database is written again"}}
 	if !o.ReadOnly {
-		if err := d.create(); err != nil {
+		err := removeIfThere(path + tempSuffix) // what a crash left: it may hold what was deleted since
+		if err == nil {
+			err = d.create()
+		}
+		if err != nil {
 			return nil, fmt.Errorf("make %s: %w", filepath.Base(path), err)
 		}
 	}
@@ -181,13 +194,10 @@ func (d *DB) create() error {
 	if _, err := os.Stat(d.path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	temp := d.path + ".new"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	temp := d.path + tempSuffix
 	db, _, err := d.openFile(temp, false)
-	if err != nil {
-		return err
+	if err != nil { // a full disk must not fill up with beginnings
+		return errors.Join(err, removeIfThere(temp))
 	}
 	err = db.Update(func(tx *Tx) error {
 		for _, name := range d.options.Buckets {
@@ -197,10 +207,13 @@ func (d *DB) create() error {
 		}
 		return nil
 	})
-	if err = errors.Join(err, db.Close()); err != nil {
-		return errors.Join(err, os.Remove(temp))
+	if err = errors.Join(err, db.Close()); err == nil {
+		err = d.adopt(temp)
 	}
-	return d.adopt(temp)
+	if err != nil {
+		return errors.Join(err, removeIfThere(temp))
+	}
+	return nil
 }
 
 // adopt puts the finished file temp in the database's place, durably.
@@ -247,8 +260,9 @@ func (d *DB) View(fn func(*Tx) error) error {
 
 // Update runs fn in a write transaction and returns once it is durable. It may
 // share the transaction with others, and fn may run a second time when another
-// one's fn failed, so it must not depend on having run before. On an error
-// nothing of fn is kept for certain.
+// one's fn failed or when the file is being compacted, also after Update has
+// returned: so it must not depend on having run before, and what it captured
+// must not be changed later. On an error nothing of fn is kept for certain.
 func (d *DB) Update(fn func(*Tx) error) error {
 	c := &call{fn, make(chan error, 1)}
 	d.queueMu.Lock()
@@ -268,13 +282,12 @@ func (d *DB) Update(fn func(*Tx) error) error {
 }
 
 func (d *DB) commit(batch []*call) {
+	defer d.tellState()
 	if err := d.writable(); err != nil {
 		if !d.options.NoRotate {
 			d.trial.Tell(d.log, err)
 		}
-		for _, c := range batch {
-			c.done <- err
-		}
+		d.tell(batch, err)
 		return
 	}
 	refused, err := d.transact(batch)
@@ -285,13 +298,20 @@ func (d *DB) commit(batch []*call) {
 		return
 	}
 	if err != nil && !refused {
-		d.failed = err
-		err = fmt.Errorf("%w: %w", ErrFailed, err)
+		refused, err = d.again(batch, err)
 	}
 	if !d.options.NoRotate && !refused { // else the owner says it: each file fails once
 		d.trial.Tell(d.log, err)
 	}
+	d.tell(batch, err)
+}
+
+// tell gives the outcome to those who wait.
+func (d *DB) tell(batch []*call, err error) {
 	for _, c := range batch {
+		if err == nil && d.follow != nil {
+			*d.follow = append(*d.follow, c.fn)
+		}
 		c.done <- err
 	}
 }
@@ -313,12 +333,15 @@ func (d *DB) transact(batch []*call) (refused bool, err error) {
 	return refused, err
 }
 
+// tryEvery is how often a new file is tried in the place of a failed one.
+const tryEvery = 500 * time.Millisecond
+
 // writable replaces a failed file, at most twice a second.
 func (d *DB) writable() error {
 	if d.failed == nil {
 		return nil
 	}
-	if d.options.NoRotate || time.Since(d.tried) < 500*time.Millisecond {
+	if d.options.NoRotate || d.follow != nil || time.Since(d.tried) < tryEvery {
 		return fmt.Errorf("%w: %w", ErrFailed, d.failed)
 	}
 	d.tried = time.Now()
@@ -329,21 +352,11 @@ func (d *DB) writable() error {
 	return nil
 }
 
-// Compact rewrites the database into a new file without the pages that deleted
-// values still sit in, and puts it in place of the old one. Writers wait.
-func (d *DB) Compact() error {
-	d.writer.Lock()
-	defer d.writer.Unlock()
-	if err := d.replace(); err != nil {
-		return fmt.Errorf("compact %s: %w", filepath.Base(d.path), err)
-	}
-	d.failed = nil
-	return nil
-}
-
+// replace puts a copy of the last good state in place of a failed file. Writers
+// wait: they hold writer.
 func (d *DB) replace() error {
-	temp := d.path + ".new"
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	temp := d.path + tempSuffix
+	if err := removeIfThere(temp); err != nil {
 		return err
 	}
 	if err := d.copyTo(temp); err != nil {
@@ -363,7 +376,10 @@ func (d *DB) replace() error {
 	old := d.db
 	d.db, d.file = db, file
 	d.open.Unlock()
-	return old.Close()
+	if err := old.Close(); err != nil { // it is out of use, and its disk may be the one that fails
+		d.log.Warn("the old file is not closed", "err", err)
+	}
+	return nil
 }
 
 func (d *DB) copyTo(temp string) error {

@@ -99,7 +99,7 @@ func TestCompact(t *testing.T) {
 	if !has() {
 		t.Error("the deleted value is gone before compacting: this test shows nothing")
 	}
-	if err := d.Compact(); err != nil {
+	if err := d.Compact(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if has() {
@@ -221,7 +221,7 @@ func TestMetas(t *testing.T) {
 func TestIntact(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	d := open(t, path, options())
-	if err := errors.Join(put(d, "a", "b"), d.Intact(), d.Compact(), d.Intact()); err != nil {
+	if err := errors.Join(put(d, "a", "b"), d.Intact(), d.Compact(t.Context()), d.Intact()); err != nil {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)

@@ -7,6 +7,7 @@
 //	            lines    hash(line) id → check     newest last
 //	            numbers  hash(number) id → check
 //	            totals   "all" → sealed totals
+//	            erasures see erase.go
 //	keys.db     boxes    id → keybox               an age file; its deletion is erasure
 //
 // Ids are UUIDv7: their order is the order in time, so the newest recordings
@@ -86,6 +87,8 @@ type Catalog struct {
 	line       *seal.Index
 	number     *seal.Index
 	check      *seal.Index
+
+	late overdue
 }
 
 // Open opens both files in dir. It makes them when there is nothing yet that
@@ -108,7 +111,7 @@ func Open(dir string, host *seal.Host, readOnly bool, log *slog.Logger) (*Catalo
 		err = fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, advise(err)
 	}
 	c.keys, err = bolt.Open(filepath.Join(dir, KeysFile), bolt.Options{
 		ReadOnly: readOnly, Buckets: []string{boxes}, Logger: log})
@@ -116,13 +119,13 @@ func Open(dir string, host *seal.Host, readOnly bool, log *slog.Logger) (*Catalo
 		err = fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.rows.Close())
+		return nil, errors.Join(advise(err), c.rows.Close())
 	}
 	return c, nil
 }
 
 func (c *Catalog) derive(host *seal.Host) (err error) {
-	for _, name := range []string{rows, details, live, totals} {
+	for _, name := range []string{rows, details, live, totals, erasures} {
 		if c.box[name], err = host.Box("catalog "+name, nil); err != nil {
 			return err
 		}
@@ -138,7 +141,10 @@ func (c *Catalog) derive(host *seal.Host) (err error) {
 }
 
 // Close closes both files.
-func (c *Catalog) Close() error { return errors.Join(c.rows.Close(), c.keys.Close()) }
+func (c *Catalog) Close() error {
+	c.late.work.Wait()
+	return errors.Join(c.rows.Close(), c.keys.Close())
+}
 
 // Intact says whether one of the files, by its name, is still the one at its
 // path.
@@ -354,7 +360,7 @@ func (c *Catalog) Remove(e Entry) error {
 				return err
 			}
 		}
-		return nil
+		return markDropped(tx, e.ID)
 	})
 }
 

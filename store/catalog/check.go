@@ -31,6 +31,8 @@ func (c *Catalog) Check(found func(Finding), keybox func(id ID, box []byte)) {
 		case rows, details, live:
 			copy(f.ID[:], k)
 			_, f.Err = c.open(bucket, k, v)
+		case erasures:
+			f.ID, f.Err = c.checkErasure(k, v)
 		default:
 			f.Err = fmt.Errorf("bucket %q does not belong here", bucket)
 		}

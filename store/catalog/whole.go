@@ -153,3 +153,13 @@ func at(id ID) time.Duration {
 	}
 	return time.Duration(ms) * time.Millisecond
 }
+
+// advise says what to do about a database that cannot be read. To go on without
+// it would be to forget recordings and keys in silence.
+func advise(err error) error {
+	if !errors.Is(err, bolt.ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w: put back the file, or the whole folder from a backup; siprecd verify tells what is damaged; "+
+		"to record meanwhile, serve from another folder (store.dir)", err)
+}

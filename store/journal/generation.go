@@ -26,9 +26,10 @@ type generation struct {
 	db     *bolt.DB
 	box    *seal.Box
 	made   time.Time
-	open   map[Segment]struct{} // segments with frames here that are not released; guarded by Journal.mu
-	ticks  int                  // commits written in this run
-	failed bool                 // has failed a write: never written again
+	open   map[Segment]struct{}  // segments with frames here that are not released; guarded by Journal.mu
+	held   map[[16]byte]struct{} // recordings that ever had frames here; guarded by Journal.mu
+	ticks  int                   // commits written in this run
+	failed bool                  // has failed a write: never written again
 }
 
 func (g *generation) age() time.Duration { return time.Since(g.made) }
@@ -50,7 +51,7 @@ func (j *Journal) writable() (*generation, error) {
 		return g, nil
 	}
 	j.number++
-	g := &generation{number: j.number, path: generationName(j.options.Dir, j.number), made: time.Now(), open: map[Segment]struct{}{}}
+	g := &generation{number: j.number, path: generationName(j.options.Dir, j.number), made: time.Now(), open: map[Segment]struct{}{}, held: map[[16]byte]struct{}{}}
 	err := j.begin(g)
 	if err == nil {
 		if err = j.list(append(numbersOf(j.files), g.number)); err != nil {
@@ -111,7 +112,7 @@ func (j *Journal) load() error {
 			}
 			continue
 		}
-		g := &generation{path: name, number: n, made: time.Now(), open: map[Segment]struct{}{}, failed: true}
+		g := &generation{path: name, number: n, made: time.Now(), open: map[Segment]struct{}{}, held: map[[16]byte]struct{}{}, failed: true}
 		err := j.scan(g)
 		if err != nil && !errors.Is(err, bolt.ErrDamaged) {
 			return err // not the file's fault: it must not be put aside
@@ -156,7 +157,7 @@ func (j *Journal) scan(g *generation) error {
 	}
 	for s, refs := range found {
 		j.index[s] = append(j.index[s], refs...)
-		g.open[s] = struct{}{}
+		g.hold(s)
 	}
 	return nil
 }

@@ -2,7 +2,7 @@
 // in, durable sealed frames out, read back by segment.
 //
 //	Stream.Write ──► chunk (memory) ─┐
-//	Stream.Write ──► chunk (memory) ─┼─ every tick: one bbolt commit ─► journal-7.db
+//	Stream.Write ──► chunk (memory) ─┼─ a tick later: one bbolt commit ► journal-7.db
 //	Stream.Write ──► chunk (memory) ─┘                                  journal-6.db …
 //	                                                                        │
 //	Read(segment) ◄── index in memory: segment → (file, tick, offset) ◄─────┘
@@ -39,12 +39,9 @@ package journal
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -69,7 +66,7 @@ type Segment struct {
 type Options struct {
 	Dir        string        // folder of the generations; exists
 	Host       *seal.Host    //
-	Tick       time.Duration // between commits
+	Tick       time.Duration // from the first packet that waits to the commit of all that do
 	Generation time.Duration // how long one file is written; 0: 60 s
 	Logger     *slog.Logger
 	Cut        func(Segment) // a segment is whole and durable; must not block; nil: not wanted
@@ -80,7 +77,9 @@ type Journal struct {
 	options Options
 	log     *slog.Logger
 
+	wake  chan struct{} // something waits
 	flush chan flushing
+	purge chan purging
 	stop  chan struct{}
 	done  chan struct{}
 
@@ -90,7 +89,7 @@ type Journal struct {
 	files   []*generation // oldest first; the last one may be current
 	stats   Stats
 
-	reading sync.RWMutex // held by readers of generations, written when one is deleted
+	reading sync.RWMutex // held by Read, written when a generation is deleted
 
 	// Owned by the commit goroutine.
 	current  *generation
@@ -134,7 +133,9 @@ func Open(o Options) (*Journal, error) {
 	j := &Journal{
 		options: o,
 		log:     o.Logger.With("component", "journal"),
+		wake:    make(chan struct{}, 1),
 		flush:   make(chan flushing),
+		purge:   make(chan purging),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 		streams: map[*Stream]struct{}{},
@@ -283,190 +284,4 @@ func closeAll(files []*generation) (err error) {
 		err = errors.Join(err, g.db.Close())
 	}
 	return err
-}
-
-func (j *Journal) run() {
-	defer close(j.done)
-	t := time.NewTicker(j.options.Tick)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-		case f := <-j.flush:
-			j.waiting = append(j.waiting, f)
-			j.drainFlushes()
-		case <-j.stop:
-			j.step()
-			j.sweep(true)
-			return
-		}
-		j.step()
-		j.sweep(false)
-	}
-}
-
-// drainFlushes takes those who ask at the same moment into the same commit.
-func (j *Journal) drainFlushes() {
-	for {
-		select {
-		case f := <-j.flush:
-			j.waiting = append(j.waiting, f)
-		default:
-			return
-		}
-	}
-}
-
-// step makes one commit and tells those who wait for it.
-func (j *Journal) step() {
-	err := j.commit()
-	j.trial.Tell(j.log, err)
-	j.mu.Lock()
-	j.stats.LastError = err
-	j.mu.Unlock()
-	if err != nil {
-		return
-	}
-	for _, f := range j.waiting {
-		close(f.done)
-	}
-	j.waiting = nil
-}
-
-// commit writes all that waits in one transaction and acknowledges it.
-func (j *Journal) commit() error {
-	j.collect()
-	if len(j.inflight) == 0 {
-		return nil
-	}
-	start := time.Now()
-	gen, err := j.writable()
-	if err != nil {
-		return err
-	}
-	j.tick++
-	value, refs, err := j.encode(gen)
-	if err != nil {
-		return err
-	}
-	if len(value) > 0 {
-		if err := gen.put(j.tick, value); err != nil {
-			gen.failed = true
-			return err
-		}
-		gen.ticks++
-	}
-	j.acknowledge(gen, refs, len(value), time.Since(start))
-	return nil
-}
-
-// collect moves what the streams hold into the batch.
-func (j *Journal) collect() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for s := range j.streams {
-		chunks, over := s.take()
-		j.inflight = append(j.inflight, chunks...)
-		if over {
-			delete(j.streams, s)
-		}
-	}
-}
-
-// encode seals the batch for the generation; refs run parallel to the batch.
-func (j *Journal) encode(gen *generation) ([]byte, []ref, error) {
-	size := 0
-	for _, c := range j.inflight {
-		size += headerSize + len(c.buf) + seal.Overhead
-	}
-	value := make([]byte, 0, size)
-	refs := make([]ref, len(j.inflight))
-	for i, c := range j.inflight {
-		if c.count == 0 {
-			continue
-		}
-		start := len(value)
-		value = appendHeader(value, c.segment, c.first, len(c.buf)+seal.Overhead)
-		about := value[start : start+aboutSize : start+aboutSize]
-		value = gen.box.Seal(value, c.buf, about)
-		if uint64(len(value)) > 1<<32-1 {
-			return nil, nil, errors.New("commit is too large")
-		}
-		refs[i] = ref{gen, j.tick, uint32(start + headerSize), uint32(len(value) - start - headerSize), c.first}
-	}
-	return value, refs, nil
-}
-
-func (j *Journal) acknowledge(gen *generation, refs []ref, bytes int, took time.Duration) {
-	var cut []Segment
-	j.mu.Lock()
-	for i, c := range j.inflight {
-		if c.count > 0 {
-			j.index[c.segment] = append(j.index[c.segment], refs[i])
-			gen.open[c.segment] = struct{}{}
-		}
-		if c.last {
-			cut = append(cut, c.segment)
-		}
-		c.stream.acknowledge(c)
-	}
-	j.stats.LastCommit = took
-	j.stats.Commits++
-	j.stats.Bytes += int64(bytes)
-	j.mu.Unlock()
-	clear(j.inflight)
-	j.inflight = j.inflight[:0]
-	if j.options.Cut != nil {
-		for _, s := range cut {
-			j.options.Cut(s)
-		}
-	}
-}
-
-const (
-	aboutSize  = 16 + 4 + 4
-	headerSize = aboutSize + 4
-)
-
-func appendHeader(b []byte, s Segment, first uint32, length int) []byte {
-	b = append(b, s.ID[:]...)
-	b = binary.BigEndian.AppendUint32(b, s.Seq)
-	b = binary.BigEndian.AppendUint32(b, first)
-	return binary.BigEndian.AppendUint32(b, uint32(length))
-}
-
-func generationName(dir string, n int) string {
-	return filepath.Join(dir, fmt.Sprintf("journal-%d.db", n))
-}
-
-// sweep closes and deletes generations whose segments are all released. The
-// current one goes too once it has been written and nothing of it is wanted:
-// frames of finished recordings are not kept longer than need be.
-func (j *Journal) sweep(all bool) {
-	j.mu.Lock()
-	var dead, alive []*generation
-	for _, g := range j.files {
-		if len(g.open) == 0 && (g != j.current || all || g.ticks > 0 && g.age() > time.Second) {
-			dead = append(dead, g)
-		} else {
-			alive = append(alive, g)
-		}
-	}
-	j.files = alive
-	j.mu.Unlock()
-	// On a full disk the list can be written only after the deletion.
-	if err := j.list(numbersOf(alive)); err != nil {
-		defer func() { _ = j.list(numbersOf(alive)) }() // else with the next sweep
-	}
-	for _, g := range dead {
-		if g == j.current {
-			j.current = nil
-		}
-		j.reading.Lock()
-		err := errors.Join(g.db.Close(), os.Remove(g.path))
-		j.reading.Unlock()
-		if err != nil {
-			j.log.Warn("journal file not deleted", "file", filepath.Base(g.path), "err", err)
-		}
-	}
 }

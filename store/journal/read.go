@@ -32,6 +32,8 @@ type frame struct {
 // gives an empty Content. Per is how many packets a segment has: a header that
 // names a packet outside of its segment is not believed.
 func (j *Journal) Read(s Segment, per int) (Content, error) {
+	j.reading.RLock() // from the index to the last byte: entries may move
+	defer j.reading.RUnlock()
 	j.mu.Lock()
 	refs := append([]ref(nil), j.index[s]...)
 	j.mu.Unlock()
@@ -66,10 +68,8 @@ func (j *Journal) Read(s Segment, per int) (Content, error) {
 }
 
 // fetch copies the sealed bytes of refs, all in one generation; with an error
-// come those read before it.
+// come those read before it. The generation must not be deleted meanwhile.
 func (j *Journal) fetch(refs []ref) ([][]byte, error) {
-	j.reading.RLock()
-	defer j.reading.RUnlock()
 	var out [][]byte
 	err := refs[0].gen.db.View(func(tx *bolt.Tx) error {
 		for _, r := range refs {

@@ -22,6 +22,7 @@ type Stream struct {
 	oldest  []time.Time // of the chunks not durable, in order
 	tail    [][]byte    // the last PreRoll packets, without a hole
 	missed  uint64      // packets left out because too many waited
+	durable uint32      // packets up to which all that was taken is on disk
 	closed  bool
 }
 
@@ -51,6 +52,7 @@ func (j *Journal) Stream(id [16]byte, perSegment int) *Stream {
 // Write takes the next packets, 20 ms each. It copies them and returns at once.
 // After Close it does nothing.
 func (s *Stream) Write(packets [][]byte) {
+	defer s.journal.stir()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -100,6 +102,9 @@ func (s *Stream) add(p []byte) {
 		s.tail = append(s.tail[:0], s.tail[1:]...)
 	}
 	s.tail = append(s.tail, p)
+	if len(s.open.buf) >= enough {
+		s.open = nil
+	}
 }
 
 // put appends a packet to the open chunk and returns the copy.
@@ -124,9 +129,16 @@ func (s *Stream) cut() {
 	s.open = nil
 }
 
+// usual is how many bytes a chunk has, about: 400 ms at 36 kbit/s.
+const usual = 2 << 10
+
+// enough is how large a chunk grows while the disk is away: growing further
+// would copy it again and again.
+const enough = 16 << 10
+
 // chunk begins a chunk at packet n.
 func (s *Stream) chunk(n uint32) *chunk {
-	c := &chunk{stream: s, segment: Segment{s.id, n / s.per}, first: n}
+	c := &chunk{stream: s, segment: Segment{s.id, n / s.per}, first: n, buf: make([]byte, 0, usual)}
 	s.chunks = append(s.chunks, c)
 	s.oldest = append(s.oldest, time.Now())
 	return c
@@ -147,6 +159,15 @@ func (s *Stream) acknowledge(c *chunk) {
 	s.unacked -= c.count
 	s.bytes -= len(c.buf)
 	s.oldest = s.oldest[1:]
+	s.durable = max(s.durable, c.first+uint32(c.count))
+}
+
+// Durable is how long the audio is, what was left out included, up to which all
+// is on disk.
+func (s *Stream) Durable() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Duration(s.durable) * 20 * time.Millisecond
 }
 
 func (s *Stream) pending() (bytes int, missed uint64, oldest time.Time) {

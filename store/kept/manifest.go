@@ -21,6 +21,7 @@ const ManifestSchema = "siprecd/manifest/1"
 const (
 	Live     = "live"
 	Finished = "finished"
+	Erased   = "erased" // a tombstone: nothing is left but that it was there
 )
 
 // Files of a finished recording, beside its segments.

@@ -139,17 +139,13 @@ type Coding struct {
 // Encode writes the run as an Ogg Opus file in an age file. Samples is what
 // shall play.
 func (r Run) Encode(s Coding, id [16]byte, seq int, samples int64) ([]byte, error) {
-	var out bytes.Buffer
-	w, err := seal.EncryptTo(&out, s.Recipient)
-	if err != nil {
-		return nil, err
-	}
+	var plain bytes.Buffer
 	preSkip := s.PreSkip
 	if seq > 0 {
 		preSkip = journal.PreRoll * FrameSamples
 	}
 	head := ogg.Head{Channels: s.Channels, PreSkip: preSkip, InputRate: s.Rate}
-	o, err := ogg.NewWriter(w, head, serial(id, seq), tags(id, s.Channels))
+	o, err := ogg.NewWriter(&plain, head, serial(id, seq), tags(id, s.Channels))
 	if err != nil {
 		return nil, fmt.Errorf("begin ogg: %w", err)
 	}
@@ -161,10 +157,8 @@ func (r Run) Encode(s Coding, id [16]byte, seq int, samples int64) ([]byte, erro
 	if err := o.Close(samples); err != nil {
 		return nil, fmt.Errorf("end ogg: %w", err)
 	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("end age file: %w", err)
-	}
-	return out.Bytes(), nil
+	defer clear(plain.Bytes())
+	return seal.SealTo(s.Recipient, plain.Bytes())
 }
 
 // serial is the Ogg stream's serial number; it differs between segments so

@@ -6,6 +6,7 @@
 package remote
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,8 +16,11 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"siprecd/store/catalog"
 	"siprecd/store/disk"
+	"siprecd/store/erase"
 	"siprecd/store/seal"
 )
 
@@ -42,6 +46,17 @@ type Pieces interface {
 	Keybox(id catalog.ID) ([]byte, error)
 }
 
+// Eraser is a Shelf that can also erase; see package erase.
+type Eraser interface {
+	Erase(ctx context.Context, o erase.Order) (receipts [][]byte, err error)
+}
+
+// Auditor is a Shelf that can also book what a reader does, under the user that
+// the socket names; see package trail.
+type Auditor interface {
+	Answer(message []byte, uid int) error
+}
+
 // Finder is the part of a Shelf that searches.
 type Finder interface {
 	Find(text string) (catalog.ID, error)
@@ -50,11 +65,15 @@ type Finder interface {
 
 // ask is a request.
 type ask struct {
-	Op     string            `json:"op"` // row, details, keybox, find, page, intact
+	Op     string            `json:"op"` // row, details, keybox, find, page, intact, erase, audit
 	ID     catalog.ID        `json:"id"`
 	Text   string            `json:"text,omitempty"`
 	Select catalog.Selection `json:"select"`
 	Limit  int               `json:"limit,omitempty"`
+	Erase  *erase.Order      `json:"erase,omitempty"`
+	Event  []byte            `json:"event,omitempty"`
+
+	uid int // of who asks, by the socket
 }
 
 // answer is what comes back.
@@ -62,6 +81,7 @@ type answer struct {
 	Data  []byte       `json:"data,omitempty"`
 	ID    catalog.ID   `json:"id"`
 	Items []answerItem `json:"items,omitempty"`
+	Texts [][]byte     `json:"texts,omitempty"`
 	Error string       `json:"error,omitempty"`
 }
 
@@ -87,6 +107,7 @@ func socketPath(dir string) (name string, done func(), err error) {
 
 // Server answers readers in other processes.
 type Server struct {
+	ctx      context.Context // of what is asked of the shelf
 	root     *os.Root
 	shelf    Shelf
 	listener *net.UnixListener
@@ -97,8 +118,9 @@ type Server struct {
 	done  bool
 }
 
-// Serve begins to answer; dir is the folder that root is.
-func Serve(root *os.Root, dir string, shelf Shelf) (*Server, error) {
+// Serve begins to answer; dir is the folder that root is. What takes long ends
+// early when ctx ends.
+func Serve(ctx context.Context, root *os.Root, dir string, shelf Shelf) (*Server, error) {
 	if err := disk.RemoveIfThere(root, socketFile); err != nil {
 		return nil, err
 	}
@@ -112,7 +134,7 @@ func Serve(root *os.Root, dir string, shelf Shelf) (*Server, error) {
 		return nil, err
 	}
 	l.SetUnlinkOnClose(false) // the name may be a short way that is gone by then
-	v := &Server{root: root, shelf: shelf, listener: l, conns: map[net.Conn]struct{}{}}
+	v := &Server{ctx: ctx, root: root, shelf: shelf, listener: l, conns: map[net.Conn]struct{}{}}
 	if err := root.Chmod(socketFile, 0o600); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -144,7 +166,8 @@ func (v *Server) answer(c net.Conn) {
 		if in.Decode(&q) != nil {
 			break
 		}
-		if out.Encode(answerFrom(v.shelf, q)) != nil {
+		q.uid = peer(c)
+		if out.Encode(answerFrom(v.ctx, v.shelf, q)) != nil {
 			break
 		}
 	}
@@ -154,9 +177,13 @@ func (v *Server) answer(c net.Conn) {
 	_ = c.Close()
 }
 
-func answerFrom(s Shelf, q ask) (a answer) {
+func answerFrom(ctx context.Context, s Shelf, q ask) (a answer) {
 	var err error
 	switch q.Op {
+	case "audit":
+		err = book(s, q)
+	case "erase":
+		a.Texts, err = eraseAt(ctx, s, q.Erase)
 	case "row":
 		a.Data, err = s.Row(q.ID)
 	case "details":
@@ -178,6 +205,22 @@ func answerFrom(s Shelf, q ask) (a answer) {
 	}
 	a.Error = errorCode(err)
 	return a
+}
+
+// book puts what a reader does into the log of the process that records.
+func book(s Shelf, q ask) error {
+	if t, ok := s.(Auditor); ok {
+		return t.Answer(q.Event, q.uid)
+	}
+	return errors.New("there is no audit log here")
+}
+
+func eraseAt(ctx context.Context, s Shelf, o *erase.Order) ([][]byte, error) {
+	e, ok := s.(Eraser)
+	if !ok || o == nil {
+		return nil, errors.New("erasing is not possible here")
+	}
+	return e.Erase(ctx, *o)
 }
 
 // sentinels cross the socket by their text.
@@ -246,7 +289,11 @@ func Dial(dir string) (*Client, error) {
 func (r *Client) ask(q ask) (a answer, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	limit := 30 * time.Second
+	if q.Op == "erase" {
+		limit = eraseWithin
+	}
+	if err := r.conn.SetDeadline(time.Now().Add(limit)); err != nil {
 		return a, err
 	}
 	if err := r.out.Encode(q); err != nil {
@@ -256,6 +303,42 @@ func (r *Client) ask(q ask) (a answer, err error) {
 		return a, fmt.Errorf("ask the recorder: %w", err)
 	}
 	return a, errorOf(a.Error)
+}
+
+// Audit has the recorder book an event, and returns when it is durable.
+func (r *Client) Audit(message []byte) error {
+	_, err := r.ask(ask{Op: "audit", Event: message})
+	return err
+}
+
+// peer is the user at the other end, as the kernel knows it; -1 when it does
+// not.
+func peer(c net.Conn) int {
+	uid := -1
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return uid
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return uid
+	}
+	_ = raw.Control(func(fd uintptr) { // then the user stays unknown
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			uid = int(cred.Uid)
+		}
+	})
+	return uid
+}
+
+// eraseWithin is how long a batch of erasures may take.
+const eraseWithin = 10 * time.Minute
+
+// Erase has the recorder erase. It cannot be called off: what was begun is
+// finished.
+func (r *Client) Erase(_ context.Context, o erase.Order) ([][]byte, error) {
+	a, err := r.ask(ask{Op: "erase", Erase: &o})
+	return a.Texts, err
 }
 
 // Row returns a recording's row.

@@ -21,8 +21,8 @@ func CheckKeys(dir string, found func(file string, err error)) {
 	host, err := LoadHost(dir)
 	if err != nil {
 		found(HostKeyFile, err)
-	} else if err := checkManifestKey(dir, host); err != nil {
-		found(ManifestFile, err)
+	} else {
+		checkPublic(dir, host, found)
 	}
 	checkModes(dir, found)
 	recipients := string(readKey(dir, RecipientsFile, found))
@@ -46,6 +46,16 @@ func CheckKeys(dir string, found func(file string, err error)) {
 		if name == ConsolePubFile {
 			checkIdentity(dir, pub, found)
 		}
+	}
+}
+
+// checkPublic checks that the public keys are the host's.
+func checkPublic(dir string, host *Host, found func(file string, err error)) {
+	if err := checkManifestKey(dir, host); err != nil {
+		found(ManifestFile, err)
+	}
+	if err := checkAuditKey(dir, host); err != nil {
+		found(AuditFile, err)
 	}
 }
 
@@ -82,7 +92,7 @@ func checkIdentity(dir, pub string, found func(file string, err error)) {
 func checkModes(dir string, found func(file string, err error)) {
 	for name, closed := range map[string]fs.FileMode{
 		HostKeyFile: 0o077, ConsoleKeyFile: 0o077,
-		ManifestFile: 0o022, ConsolePubFile: 0o022, EscrowPubFile: 0o022, RecipientsFile: 0o022,
+		ManifestFile: 0o022, AuditFile: 0o022, ConsolePubFile: 0o022, EscrowPubFile: 0o022, RecipientsFile: 0o022,
 	} {
 		info, err := os.Stat(filepath.Join(dir, "keys", name))
 		if err == nil && info.Mode().Perm()&closed != 0 {

@@ -61,6 +61,11 @@ func (r *Recipients) hybrid() bool {
 // recipient as text. The identity itself is not returned and not kept; its
 // bytes are cleared as far as they are ours.
 func (r *Recipients) NewRecording() (keybox []byte, recipient string, err error) {
+	guarded(func() { keybox, recipient, err = r.newRecording() })
+	return bytes.Clone(keybox), strings.Clone(recipient), err // what is made inside is cleared
+}
+
+func (r *Recipients) newRecording() (keybox []byte, recipient string, err error) {
 	identity, recipient, err := newIdentity(r.hybrid())
 	if err != nil {
 		return nil, "", err
@@ -152,17 +157,23 @@ func EncryptTo(w io.Writer, recipient string) (io.WriteCloser, error) {
 }
 
 // SealTo returns plain as an age file for one recipient, given as text.
-func SealTo(recipient string, plain []byte) ([]byte, error) {
+func SealTo(recipient string, plain []byte) (sealed []byte, err error) {
 	var out bytes.Buffer
-	w, err := EncryptTo(&out, recipient)
+	out.Grow(len(plain) + len(plain)/1024 + 4096) // header and tags: not to grow inside
+	guarded(func() { err = sealTo(&out, recipient, plain) })
 	if err != nil {
 		return nil, err
 	}
-	if _, err := w.Write(plain); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil { // before the bytes are looked at: it adds the last ones
-		return nil, err
-	}
 	return out.Bytes(), nil
+}
+
+func sealTo(out io.Writer, recipient string, plain []byte) error {
+	w, err := EncryptTo(out, recipient)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(plain); err != nil {
+		return err
+	}
+	return w.Close()
 }

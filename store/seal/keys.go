@@ -20,7 +20,7 @@ const (
 	ConsolePubFile = "console.pub"  // its recipient
 	EscrowPubFile  = "escrow.pub"   // the escrow's recipient
 	RecipientsFile = "recipients"   // console and escrow recipients, one a line
-)
+) // and AuditFile
 
 const hostPrefix = "SIPRECD-HOST-KEY-1 "
 
@@ -34,7 +34,7 @@ func InitKeys(dir string) (escrow string, err error) {
 	if err := os.MkdirAll(keys, 0o700); err != nil {
 		return "", fmt.Errorf("make keys folder: %w", err)
 	}
-	names := []string{HostKeyFile, ManifestFile, ConsoleKeyFile, ConsolePubFile, EscrowPubFile, RecipientsFile}
+	names := []string{HostKeyFile, ManifestFile, AuditFile, ConsoleKeyFile, ConsolePubFile, EscrowPubFile, RecipientsFile}
 	for _, name := range names {
 		if _, err := os.Lstat(filepath.Join(keys, name)); !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("make keys: %s: %w", filepath.Join(keys, name), fs.ErrExist)
@@ -70,6 +70,10 @@ func newKeyFiles() (files map[string][]byte, escrow string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
+	audit, err := host.auditKey()
+	if err != nil {
+		return nil, "", err
+	}
 	console, consolePub, err := newIdentity(false)
 	if err != nil {
 		return nil, "", err
@@ -82,6 +86,7 @@ func newKeyFiles() (files map[string][]byte, escrow string, err error) {
 	return map[string][]byte{
 		HostKeyFile:    host.encode(),
 		ManifestFile:   pem,
+		AuditFile:      []byte(audit),
 		ConsoleKeyFile: console,
 		ConsolePubFile: []byte(consolePub + "\n"),
 		EscrowPubFile:  []byte(escrowPub + "\n"),

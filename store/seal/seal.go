@@ -21,7 +21,11 @@
 // is found when it is read; each derived key has a label of its own, so no two
 // uses share one.
 //
-// Caveats: identities are made and written as bytes that are cleared after use,
+// Built with GOEXPERIMENT=runtimesecret, as make build does, whatever handles a
+// key runs guarded: what it leaves in memory is cleared, at the latest by the
+// next run of the garbage collector (two minutes in an idle process).
+//
+// Caveats, for other builds: identities are made and written as bytes that are cleared after use,
 // but the library that derives the public half keeps a copy of the 32 secret
 // bytes until the garbage collector reuses them, and an identity that is read
 // passes through one string. GODEBUG=fips140=only is not
