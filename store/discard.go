@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"siprecd/store/audit"
 	"siprecd/store/catalog"
 	"siprecd/store/disk"
 	"siprecd/store/work"
@@ -68,11 +69,12 @@ func (r *Recording) discard() error {
 		return fmt.Errorf("discard recording: %w", err)
 	}
 	if r.stream != nil { // only now: a full disk must not bring the row back
-		if err := r.store.journal.FlushWithin(2*time.Second, r.store.stop); err != nil {
+		if err := r.store.journal.FlushWithin(2*time.Second, r.store.life.Done()); err != nil {
 			return err
 		}
 	}
 	r.store.journal.Forget(r.id)
+	r.store.Note(audit.Event{Kind: audit.Discarded, Recording: r.name})
 	r.store.mu.Lock()
 	delete(r.store.live, r.id)
 	r.store.mu.Unlock()

@@ -151,7 +151,7 @@ func (r *Recording) Finish(ctx context.Context, c Closing) error {
 	select {
 	case <-r.done:
 		return nil
-	case <-r.store.stop:
+	case <-r.store.life.Done():
 		return fmt.Errorf("finish recording: %w", ErrClosed)
 	case <-ctx.Done():
 		return fmt.Errorf("finish recording: %w", ctx.Err())
@@ -167,7 +167,7 @@ func (r *Recording) submitFinish() {
 // only the catalogue is behind.
 func (r *Recording) finish() error {
 	if r.stream != nil {
-		if err := r.store.journal.FlushWithin(2*time.Second, r.store.stop); err != nil {
+		if err := r.store.journal.FlushWithin(2*time.Second, r.store.life.Done()); err != nil {
 			return err
 		}
 	}
@@ -295,6 +295,7 @@ func (r *Recording) book(c Closing, m Manifest) error {
 	if err := errors.Join(err, err2); err != nil {
 		return fmt.Errorf("encode row: %w", err)
 	}
+	r.store.Ended(r.id, m.Interrupted, r.stream == nil)
 	if err := r.store.catalog.PutLive(e); err != nil {
 		return err
 	}
@@ -304,7 +305,7 @@ func (r *Recording) book(c Closing, m Manifest) error {
 	s := r.store
 	s.mu.Lock()
 	delete(s.live, r.id)
-	s.finished++
+	s.counts.finished++
 	s.mu.Unlock()
 	close(r.done)
 	return nil

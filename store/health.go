@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -12,7 +13,7 @@ type Health struct {
 	PendingBytes int           // audio waiting to become durable
 	Missed       uint64        // packets of live recordings lost because the disk was away too long
 	LastCommit   time.Duration // how long the last journal commit took
-	LastError    error         // of the last journal commit; nil: it worked
+	LastError    error         // of the last journal commit or of the catalogue; nil: they worked
 	Backlog      int           // segments and recordings waiting to be sealed
 	StuckJobs    int           // of them, those that have failed again and again; none when all is well
 	StuckError   error         // why one of them does not succeed; nil: none is stuck
@@ -42,12 +43,13 @@ func (s *Store) Health() Health {
 		h.StuckJobs, h.StuckError = s.pool.Stuck()
 	}
 	if s.catalog != nil {
+		h.LastError = errors.Join(h.LastError, s.catalog.Failed())
 		if t, err := s.catalog.Totals(); err == nil {
 			h.Recordings, h.Bytes = t.Recordings, t.Bytes
 		}
 	}
 	s.mu.Lock()
-	h.Live, h.Finished, h.Recovered = len(s.live), s.finished, s.recovered
+	h.Live, h.Finished, h.Recovered = len(s.live), s.counts.finished, int(s.counts.recovered)
 	s.mu.Unlock()
 	var fs unix.Statfs_t
 	if h.DiskError = unix.Statfs(s.options.Dir, &fs); h.DiskError == nil {

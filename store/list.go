@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 
+	"siprecd/store/audit"
 	"siprecd/store/catalog"
 	"siprecd/store/disk"
 )
@@ -81,7 +82,7 @@ func (q Query) judge(item catalog.Item) (row Row, fits bool, err error) {
 		return Row{ID: disk.Name(item.ID)}, true, fmt.Errorf("list %s: %w", disk.Name(item.ID), item.Err)
 	}
 	fits = (q.Line == "" || row.Line == q.Line) &&
-		(q.State == "" || row.State == q.State) &&
+		(row.State == q.State || q.State == "" && row.State != Erased) &&
 		(q.From.IsZero() || !row.Started.Before(q.From)) &&
 		(q.To.IsZero() || row.Started.Before(q.To))
 	return row, fits, nil
@@ -112,11 +113,11 @@ func (s *Store) get(text string) (row Row, id catalog.ID, err error) {
 // metadata documents are not among them: those are only in its sealed files,
 // see Sealed.Details.
 func (s *Store) Details(a Access, id string) (d Details, err error) {
-	if err := a.check(); err != nil {
-		return d, fmt.Errorf("details: %w", err)
+	row, full, err := s.get(id)
+	if err == nil && row.State == Erased {
+		err = ErrErased
 	}
-	full, err := s.shelf.Find(id)
-	if err != nil {
+	if err := s.Trail.Read(a, full, audit.Opened, err); err != nil {
 		return d, fmt.Errorf("details %q: %w", id, err)
 	}
 	s.log.Info("details read", "id", disk.Name(full))
@@ -128,11 +129,4 @@ func (s *Store) Details(a Access, id string) (d Details, err error) {
 		return d, fmt.Errorf("details %s: %w", disk.Name(full), err)
 	}
 	return d, nil
-}
-
-func (a Access) check() error {
-	if a.Who == "" || a.Why == "" {
-		return ErrAccess
-	}
-	return nil
 }

@@ -14,9 +14,11 @@ import (
 	"siprecd/store/catalog"
 	"siprecd/store/check"
 	"siprecd/store/disk"
+	"siprecd/store/erase"
 	"siprecd/store/journal"
 	"siprecd/store/remote"
 	"siprecd/store/seal"
+	"siprecd/store/trail"
 	"siprecd/store/trouble"
 	"siprecd/store/work"
 )
@@ -27,19 +29,27 @@ var (
 	ErrNotFound  = catalog.ErrNotFound
 	ErrAmbiguous = catalog.ErrAmbiguous
 	ErrLive      = errors.New("still being recorded")
-	ErrAccess    = errors.New("who reads and why must be said")
+	ErrErased    = errors.New("erased: no copy of it can be read")
+	ErrAccess    = trail.ErrAccess
 	ErrReadOnly  = errors.New("the store was opened for reading only")
 	ErrClosed    = errors.New("the store is closed")
 )
+
+// AuditHealth is how the audit log is; Store.AuditHealth returns it.
+type AuditHealth = trail.Health
+
+// AuditEvent is what Append and Note put into the audit log.
+type AuditEvent = trail.Event
 
 // Options configure a Store.
 type Options struct {
 	Dir        string
 	Recipients []string            // age recipients of keyboxes; none: those in DIR/keys/recipients
 	Segment    time.Duration       // audio in a segment; 0: 60 s
-	Tick       time.Duration       // between journal commits; 0: 250 ms
+	Tick       time.Duration       // from what waits to the commit of it, at most; 0: 80 ms
 	Normalise  func(string) string // how numbers are compared; nil: as they are
 	Logger     *slog.Logger        // nil: slog.Default()
+	Sinks      []trail.Target      // where checkpoints of the audit log go
 	ReadOnly   bool                // list and read only; also while another process writes
 }
 
@@ -48,7 +58,7 @@ func (o Options) withDefaults() Options {
 		o.Segment = time.Minute
 	}
 	if o.Tick <= 0 {
-		o.Tick = 250 * time.Millisecond
+		o.Tick = 80 * time.Millisecond
 	}
 	if o.Normalise == nil {
 		o.Normalise = func(s string) string { return s }
@@ -62,29 +72,31 @@ func (o Options) withDefaults() Options {
 // Store is an open recordings folder. All methods may be used from several
 // goroutines.
 type Store struct {
-	options    Options
-	log        *slog.Logger
-	root       *os.Root
-	lock       *os.File   // nil when ReadOnly
-	tree       *disk.Tree // nil when ReadOnly
-	host       *seal.Host
-	signer     *seal.Signer
-	recipients *seal.Recipients
-	shelf      remote.Shelf
-	catalog    *catalog.Catalog // nil when another process has it open
-	journal    *journal.Journal // nil when ReadOnly
-	pool       *work.Pool       // nil when ReadOnly
-	server     *remote.Server   // nil when ReadOnly
+	*trail.Trail // the audit log
+	options      Options
+	log          *slog.Logger
+	root         *os.Root
+	lock         *os.File   // nil when ReadOnly
+	tree         *disk.Tree // nil when ReadOnly
+	host         *seal.Host
+	signer       *seal.Signer
+	recipients   *seal.Recipients
+	shelf        remote.Shelf
+	catalog      *catalog.Catalog // nil when another process has it open
+	journal      *journal.Journal // nil when ReadOnly
+	pool         *work.Pool       // nil when ReadOnly
+	eraser       *erase.Eraser    // nil when ReadOnly
+	server       *remote.Server   // nil when ReadOnly
 
-	trial     trouble.Trouble // of saving details
-	shut      bool            // the parts are closed
-	mu        sync.Mutex
-	live      map[catalog.ID]*Recording
-	closed    bool
-	recovered int
-	finished  uint64
+	trial  trouble.Trouble // of saving details
+	shut   bool            // the parts are closed
+	mu     sync.Mutex
+	live   map[catalog.ID]*Recording
+	closed bool
+	counts struct{ recovered, finished uint64 }
 
-	stop chan struct{} // ends background
+	life context.Context // of what runs in the background; ends with Close
+	end  context.CancelFunc
 	work sync.WaitGroup
 }
 
@@ -100,13 +112,14 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		log:     o.Logger.With("component", "store"),
 		live:    map[catalog.ID]*Recording{},
 		trial:   trouble.Trouble{What: "details cannot be saved; will be tried again", Over: "details are saved again"},
-		stop:    make(chan struct{}),
 	}
+	s.life, s.end = context.WithCancel(context.WithoutCancel(ctx))
 	open := s.openWriting
 	if o.ReadOnly {
 		open = s.openReading
 	}
 	if err := open(ctx); err != nil {
+		s.end()
 		return nil, fmt.Errorf("open store: %w", errors.Join(err, s.release()))
 	}
 	return s, nil
@@ -146,7 +159,8 @@ func (s *Store) openReading(context.Context) error {
 	client, err := remote.Dial(s.options.Dir)
 	if err == nil {
 		s.shelf = client
-		return nil
+		s.Trail, err = trail.Beside(s.trailOptions(), client, nil)
+		return err
 	}
 	if s.catalog, err = catalog.Open(s.options.Dir, s.host, true, s.log); err != nil {
 		if errors.Is(err, catalog.ErrBusy) {
@@ -155,7 +169,12 @@ func (s *Store) openReading(context.Context) error {
 		return err
 	}
 	s.shelf = liveShelf{s.catalog, s}
-	return nil
+	s.Trail, err = trail.Beside(s.trailOptions(), nil, trail.Dial(s.options.Dir))
+	return err
+}
+
+func (s *Store) trailOptions() trail.Options {
+	return trail.Options{Root: s.root, Host: s.host, Targets: s.options.Sinks, Tick: s.options.Tick, Logger: s.log}
 }
 
 func (s *Store) openWriting(ctx context.Context) error {
@@ -170,18 +189,16 @@ func (s *Store) openWriting(ctx context.Context) error {
 		return err
 	}
 	s.tree = disk.NewTree(s.root)
-	for _, dir := range []string{"journal", "recordings"} {
-		if _, err := s.tree.Make(dir); err != nil {
-			return err
-		}
-		if err := disk.Probe(s.root, dir); err != nil {
-			return err
-		}
+	if err := s.tree.Prepare("journal", "recordings"); err != nil {
+		return err
 	}
 	if s.catalog, err = catalog.Open(s.options.Dir, s.host, false, s.log); err != nil {
 		return err
 	}
 	if err := check.RemoveStamp(s.root); err != nil {
+		return err
+	}
+	if s.Trail, err = trail.Open(ctx, s.trailOptions()); err != nil {
 		return err
 	}
 	s.shelf = liveShelf{s.catalog, s}
@@ -199,22 +216,26 @@ func (s *Store) openWriting(ctx context.Context) error {
 	if err := s.recover(ctx); err != nil {
 		return err
 	}
-	if s.server, err = remote.Serve(s.root, s.options.Dir, s.shelf); err != nil {
+	if err := s.openEraser(); err != nil {
+		return err
+	}
+	if s.server, err = remote.Serve(s.life, s.root, s.options.Dir, s.shelf); err != nil {
 		s.log.Warn("other processes cannot read while this one runs", "err", err)
 	}
 	s.work.Go(s.background)
 	return nil
 }
 
-// background saves changed details every tick.
+// background saves changed details every now and then.
 func (s *Store) background() {
-	t := time.NewTicker(s.options.Tick)
+	t := time.NewTicker(3 * s.options.Tick)
 	defer t.Stop()
 	for {
 		select {
 		case <-t.C:
+			s.catalog.Mend()
 			s.saveDetails()
-		case <-s.stop:
+		case <-s.life.Done():
 			s.saveDetails()
 			return
 		}
@@ -240,7 +261,7 @@ func (s *Store) Close(ctx context.Context) error {
 	}
 	s.closed = true
 	s.mu.Unlock()
-	close(s.stop)
+	s.end()
 	done := make(chan error, 1)
 	go func() { done <- s.shutDown(ctx) }() // not waited for where a disk hangs: nothing could end it
 	var err error
@@ -310,6 +331,7 @@ func (s *Store) closeParts() (err error) {
 	if s.catalog != nil {
 		err = errors.Join(err, s.catalog.Close())
 	}
+	err = errors.Join(err, s.Trail.Close())
 	if r, ok := s.shelf.(*remote.Client); ok {
 		err = errors.Join(err, r.Close())
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"siprecd/store/audit"
 	"siprecd/store/catalog"
 	"siprecd/store/disk"
 	"siprecd/store/journal"
@@ -103,9 +104,10 @@ func (s *Store) Begin(ctx context.Context, a Admission) (*Recording, error) {
 	s.work.Add(1) // Close waits for us
 	s.mu.Unlock()
 	defer s.work.Done()
-	if err := s.catalog.Admit(entry, keybox); err != nil {
+	if err := s.catalog.AdmitSoon(entry, keybox); err != nil {
 		return nil, fmt.Errorf("begin recording: %w", err)
 	}
+	s.Note(audit.Event{Kind: audit.Made, Recording: r.name})
 	r.stream = s.journal.Stream(r.id, r.state.Per)
 	s.mu.Lock()
 	s.live[r.id] = r
@@ -147,6 +149,9 @@ func (r *Recording) WritePackets(packets [][]byte) {
 	}
 	r.mu.Unlock()
 }
+
+// Durable is how much of the recording a crash of this moment would leave.
+func (r *Recording) Durable() time.Duration { return r.stream.Durable() }
 
 // Update changes the details. They are durable with one of the next ticks. The
 // function runs under a lock: it must be quick and not call the recording.

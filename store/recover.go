@@ -78,7 +78,7 @@ func (s *Store) awaitRecovery(ctx context.Context, left []*Recording) error {
 		s.log.Warn("interrupted recordings finished", "count", len(left)-late)
 	}
 	s.mu.Lock()
-	s.recovered, s.finished = len(left), 0
+	s.counts.recovered, s.counts.finished = uint64(len(left)), 0
 	s.mu.Unlock()
 	return nil
 }
@@ -194,8 +194,8 @@ func (s *Store) isOver(id catalog.ID) bool {
 		return false
 	}
 	var row Row
-	return json.Unmarshal(text, &row) == nil && row.State == Finished
+	return json.Unmarshal(text, &row) == nil && (row.State == Finished || row.State == Erased)
 }
 
 // Recovered says how many interrupted recordings Open has finished.
-func (s *Store) Recovered() int { return s.recovered }
+func (s *Store) Recovered() int { return int(s.counts.recovered) }

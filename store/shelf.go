@@ -14,6 +14,9 @@ type liveShelf struct {
 	store *Store
 }
 
+// Answer books what a command beside this process does.
+func (l liveShelf) Answer(message []byte, uid int) error { return l.store.Answer(message, uid) }
+
 // Row returns a recording's row.
 func (l liveShelf) Row(id catalog.ID) ([]byte, error) {
 	row, err := l.Catalog.Row(id)

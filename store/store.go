@@ -3,7 +3,7 @@
 // finishes them with a signed manifest, and finds and hands them out again.
 //
 //	Begin ──────────► keys.db (keybox) + catalog.db (sealed row): both synced
-//	WritePackets ───► memory ──250 ms──► journal/journal-<n>.db
+//	WritePackets ───► memory ──80 ms───► journal/journal-<n>.db
 //	                                        │ cut (60 s), Finish, or after a crash:
 //	                                        ▼ always read back from the journal
 //	                  recordings/YYYY/MM/DD/<id>/000000.opus.age …
@@ -14,6 +14,7 @@
 //	DIR/keys.db, catalog.db   see store/catalog
 //	DIR/journal/              see store/journal
 //	DIR/recordings/           finished segments, one folder a recording
+//	DIR/audit/                see store/audit: every access is there before it is given
 //	DIR/lock                  held by the process that writes; its pid while it does
 //	DIR/store.sock            where that process answers readers
 //	DIR/closed.json           after a clean stop: what the databases' bytes are
@@ -49,15 +50,18 @@ import (
 	"siprecd/store/check"
 	"siprecd/store/detail"
 	"siprecd/store/kept"
+	"siprecd/store/trail"
 )
 
 // State of a recording.
 type State string
 
-// A recording is live until its last segment and its manifest are durable.
+// A recording is live until its last segment and its manifest are durable. Of
+// an erased one nothing is left but that it was there.
 const (
 	Live     State = kept.Live
 	Finished State = kept.Finished
+	Erased   State = kept.Erased
 )
 
 // Admission is what is known when a recording begins.
@@ -153,9 +157,11 @@ type Row struct {
 	Flags       []string  `json:"flags,omitempty"`
 	Segments    int       `json:"segments"`
 	Bytes       int64     `json:"bytes"`
+	Erased      time.Time `json:"erased,omitzero"`
 }
 
-// Query selects recordings; zero fields do not restrict. Newest first.
+// Query selects recordings; zero fields do not restrict, but erased ones come
+// only when State asks for them. Newest first.
 type Query struct {
 	Line   string
 	Number string // caller, called or agent, in any usual form
@@ -167,4 +173,4 @@ type Query struct {
 }
 
 // Access says who reads a recording and why; the store refuses an empty one.
-type Access struct{ Who, Why string }
+type Access = trail.Access

@@ -3,6 +3,7 @@
 //
 //	keys ► stamp ► catalogue and keyboxes ► journal ► every recording's folder
 //	     ► what should be there and is not, what is there and should not be
+//	     ► the audit log
 package check
 
 import (
@@ -16,6 +17,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"siprecd/store/bolt"
 	"siprecd/store/catalog"
@@ -53,7 +55,8 @@ func Verify(ctx context.Context, dir string, log *slog.Logger, found func(Findin
 	if log == nil {
 		log = slog.Default()
 	}
-	v := &verifier{dir: dir, found: found, log: log, rows: map[catalog.ID]string{}, boxes: map[catalog.ID]string{}, seen: map[catalog.ID]bool{}}
+	v := &verifier{dir: dir, found: found, log: log, rows: map[catalog.ID]string{}, boxes: map[catalog.ID]string{}, seen: map[catalog.ID]bool{},
+		start: time.Now(), manifests: map[catalog.ID]string{}, erasing: map[catalog.ID]bool{}}
 	seal.CheckKeys(dir, func(file string, err error) { v.report("keys/"+file, "", err) })
 	err := v.openKeys()
 	if err == nil {
@@ -62,7 +65,7 @@ func Verify(ctx context.Context, dir string, log *slog.Logger, found func(Findin
 		err = nil // reported; nothing can be opened without the host key
 	}
 	if err == nil && v.signer != nil {
-		err = v.recordings(ctx)
+		err = errors.Join(v.recordings(ctx), v.audit())
 	}
 	if err == nil && v.signer != nil && !v.running {
 		if r, err2 := remote.Dial(dir); err2 == nil {
@@ -80,6 +83,9 @@ func (v *verifier) openKeys() (err error) {
 		return err
 	}
 	if v.host, err = seal.LoadHost(v.dir); err != nil {
+		return err
+	}
+	if v.auditor, err = v.host.AuditSigner(); err != nil {
 		return err
 	}
 	v.signer, err = v.host.Signer()
@@ -102,11 +108,15 @@ type closingShelf interface {
 	Close() error
 }
 
+// maxErasing is how long an erasure may take in a recorder that runs.
+const maxErasing = 10 * time.Minute
+
 type verifier struct {
 	dir     string
 	root    *os.Root
 	host    *seal.Host
 	signer  *seal.Signer
+	auditor *seal.Signer
 	shelf   closingShelf // nil: the databases cannot be opened
 	log     *slog.Logger
 	found   func(Finding)
@@ -115,6 +125,10 @@ type verifier struct {
 	rows    map[catalog.ID]string
 	boxes   map[catalog.ID]string // SHA-256 of keyboxes; unused when running
 	seen    map[catalog.ID]bool   // recordings with a folder
+
+	start     time.Time
+	manifests map[catalog.ID]string // SHA-256 of those that are whole
+	erasing   map[catalog.ID]bool   // erasures that are not finished
 }
 
 func (v *verifier) report(file, recording string, err error) {
@@ -145,6 +159,7 @@ func (v *verifier) databases() error {
 		v.shelf = c
 		c.Check(func(f catalog.Finding) {
 			v.report(f.File, recordingName(f.ID), f.Err)
+			v.erasing[f.ID] = v.erasing[f.ID] || errors.Is(f.Err, catalog.ErrUnderWay)
 		}, func(id catalog.ID, box []byte) { v.boxes[id] = disk.Hash(box) })
 		v.readRows()
 		v.checkLive(c)
@@ -220,7 +235,10 @@ func (v *verifier) readRows() {
 			return
 		}
 		for _, i := range items {
-			var row struct{ State string }
+			var row struct {
+				State  string
+				Erased time.Time
+			}
 			if i.Err == nil {
 				i.Err = json.Unmarshal(i.Row, &row)
 			}
@@ -228,6 +246,9 @@ func (v *verifier) readRows() {
 				v.report(catalog.File, disk.Name(i.ID), i.Err)
 			}
 			v.rows[i.ID] = row.State
+			if v.running && v.start.Sub(row.Erased) < maxErasing {
+				v.erasing[i.ID] = true
+			}
 			before = i.ID
 		}
 		if len(items) < catalog.PageSize {
@@ -301,8 +322,13 @@ func (v *verifier) absent() {
 	if v.running || v.partial {
 		return // keyboxes or rows are not all known
 	}
-	for id := range v.rows {
-		if _, ok := v.boxes[id]; !ok {
+	for id, state := range v.rows {
+		_, ok := v.boxes[id]
+		if state == kept.Erased {
+			if ok {
+				v.report(catalog.KeysFile, disk.Name(id), errors.New("the recording was erased, and its keybox is there"))
+			}
+		} else if !ok {
 			v.report(catalog.KeysFile, disk.Name(id), errors.New("the keybox is missing"))
 		}
 	}
@@ -332,11 +358,15 @@ func (v *verifier) checkFolder(name string) {
 		v.report(name, disk.Name(id), errors.New("not in the catalogue"))
 	}
 	v.seen[id] = true
-	if state == kept.Live {
+	if state == kept.Erased {
+		v.report(name, disk.Name(id), errors.New("the recording was erased, and its folder is there"))
+	}
+	if state == kept.Live || state == kept.Erased {
 		return
 	}
 	x := &found{id: disk.Name(id), root: v.root, dir: name}
 	if v.checkManifest(x) {
+		v.manifests[id] = disk.Hash(x.text)
 		v.checkKeybox(id, x.manifest.Keybox)
 		v.checkFiles(x)
 	}

@@ -57,11 +57,16 @@ func Name(id ID) string {
 // FolderOf is the recording's folder below the store's: by the UTC day of its
 // id's time, so that it can be found from the id alone.
 func FolderOf(id ID) string {
+	return path.Join("recordings", Time(id).Format("2006/01/02"), Name(id))
+}
+
+// Time is the instant of an id, UTC, milliseconds.
+func Time(id ID) time.Time {
 	var ms int64
 	for _, b := range id[:6] {
 		ms = ms<<8 | int64(b)
 	}
-	return path.Join("recordings", time.UnixMilli(ms).UTC().Format("2006/01/02"), Name(id))
+	return time.UnixMilli(ms).UTC()
 }
 
 // Folder writes files of one recording durably.
@@ -101,6 +106,19 @@ func (t *Tree) Make(name string) (Folder, error) {
 		return f, fmt.Errorf("make folder: %w", err)
 	}
 	return f, SyncDir(t.root, parent)
+}
+
+// Prepare makes folders and proves that each can be written.
+func (t *Tree) Prepare(names ...string) error {
+	for _, name := range names {
+		if _, err := t.Make(name); err != nil {
+			return err
+		}
+		if err := Probe(t.root, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forget has a parent made anew when it is next needed: it may be gone.

@@ -225,14 +225,18 @@ func digitsOf(s string) (digits string, plus, ok bool) {
 	if before, after, found := strings.Cut(s, "(0)"); found && isCountryPrefix(before) {
 		s = before + after
 	}
-	s = strings.NewReplacer("(", "", ")", "").Replace(s)
+	s = withoutBrackets(s)
 	digits, plus = strings.CutPrefix(s, "+")
 	return digits, plus, digits != "" && allDigits(digits)
 }
 
+func withoutBrackets(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "(", ""), ")", "")
+}
+
 // isCountryPrefix recognises +44 and 0044, with one to three digits.
 func isCountryPrefix(s string) bool {
-	s = strings.NewReplacer("(", "", ")", "").Replace(s)
+	s = withoutBrackets(s)
 	code, ok := strings.CutPrefix(s, "+")
 	if !ok {
 		code, ok = strings.CutPrefix(s, "00")
