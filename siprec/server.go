@@ -31,6 +31,8 @@ type Config struct {
 	// *Refusal becomes that response to INVITE and OPTIONS, any other error
 	// a 503 with Retry-After. It must be quick and safe for parallel use.
 	Ready func() error
+	// Flood are the limits of what one client may ask for.
+	Flood Flood
 	// Logger must not be nil.
 	Logger *slog.Logger
 	// Handler must not be nil. When it has a method
@@ -76,7 +78,7 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	var err error
 	s.sip, err = uas.NewServer(uas.Config{
-		Config:    wire.Config{Listen: cfg.Listen, Peers: cfg.Peers, TLS: cfg.TLS, Logger: log, Observer: watcher{s.trace, s.peers}},
+		Config:    wire.Config{Listen: cfg.Listen, Peers: cfg.Peers, TLS: cfg.TLS, Flood: cfg.Flood, Logger: log, Observer: watcher{s.trace, s.peers}},
 		UserAgent: cfg.UserAgent, MediaTypes: mediaTypes, Ready: cfg.Ready, Accept: accept})
 	if err != nil {
 		return nil, fmt.Errorf("siprec: %w", err)

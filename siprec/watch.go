@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 
+	"siprecd/siprec/flood"
 	"siprecd/siprec/peers"
 	"siprecd/siprec/trace"
 )
@@ -13,6 +14,7 @@ type (
 	Client    = peers.Client    // who a TLS connection's other end is
 	Strangers = peers.Strangers // who was turned away
 	Dialog    = trace.Dialog    // the messages of a dialog
+	Flood     = flood.Limits    // what one client may ask for; zero values mean the defaults
 )
 
 // Peer is what is known of one recording client.

@@ -272,6 +272,9 @@ func (c *Call) Bye(ctx context.Context) error {
 	defer c.drop("bye")
 	ctx, cancel := context.WithTimeout(ctx, c.plan.Timeout)
 	defer cancel()
+	c.mu.Lock()
+	c.report.ByeAt = time.Now()
+	c.mu.Unlock()
 	res, err := c.do(ctx, c.newRequest(sip.BYE, c.nextCSeq(), Body{}))
 	if err != nil {
 		return c.note(fmt.Errorf("BYE: %w", err))

@@ -103,6 +103,10 @@ func (c *Call) Multipart(sdp, metadata []byte) Body {
 	return offer.Join(c.plan.Dialect, sdp, metadata)
 }
 
+// Copy has f see every packet that a leg sends by itself, as it is on the wire.
+// Its bytes are only valid during the call.
+func (c *Call) Copy(leg int, f func(packet []byte)) { c.streams[leg].Copy(f) }
+
 // SendRTP sends bytes from a leg's socket to where the leg's media goes.
 func (c *Call) SendRTP(leg int, packet []byte) error {
 	if err := c.streams[leg].Send(packet); err != nil {

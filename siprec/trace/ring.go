@@ -7,13 +7,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
-// Limits bounds a Ring, in bytes. Zero values mean the defaults.
+// Limits bounds a Ring, in bytes but for Age. Zero values mean the defaults.
 type Limits struct {
 	Calls   int // of live and ended dialogs together; 16 MiB
 	Refused int // of refused ones; 2 MiB
 	Dialog  int // of one dialog; 256 KiB
+
+	Age time.Duration // how long a dialog is remembered after its last message, unless it is live; an hour
 }
 
 // perMessage is what a message costs beside its bytes.
@@ -49,6 +52,7 @@ func NewRing(l Limits) *Ring {
 	l.Calls = cmp.Or(l.Calls, 16<<20)
 	l.Refused = cmp.Or(l.Refused, 2<<20)
 	l.Dialog = cmp.Or(l.Dialog, 256<<10)
+	l.Age = cmp.Or(l.Age, time.Hour)
 	return &Ring{limits: l, dialogs: make(map[key]*dialog),
 		live: list.New(), ended: list.New(), refused: list.New()}
 }
@@ -56,6 +60,7 @@ func NewRing(l Limits) *Ring {
 // Note remembers a message that belongs to a dialog, or begins one with an
 // INVITE. m.Raw is copied. h is m's head.
 func (r *Ring) Note(m Message, h Head) {
+	r.expire(m.At)
 	k := keyOf(m, h)
 	begins := !m.Out && h.Status == 0 && h.Method == "INVITE"
 	if h.CallID == "" || !begins && !r.knows(k) {
@@ -167,6 +172,22 @@ func (r *Ring) evict() {
 			victim = r.live.Front()
 		}
 		r.forget(victim)
+	}
+}
+
+// expire forgets the dialogs that have been over for too long: it hears of the
+// time with every message, keep-alives included.
+func (r *Ring) expire(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range []*list.List{r.ended, r.refused} {
+		for e := l.Front(); e != nil; e = l.Front() {
+			d := e.Value.(*dialog)
+			if now.Sub(d.Messages[len(d.Messages)-1].At) <= r.limits.Age {
+				break
+			}
+			r.forget(e)
+		}
 	}
 }
 

@@ -8,8 +8,9 @@
 // same length, before a message is kept, so that no reader of the memory can
 // hand one out. Bytes are bounded, in all and for each dialog: the opening of
 // a dialog and its latest messages stay, the middle goes. Calls that are live
-// are forgotten last, and refused ones never push out calls. Keep-alives and
-// requests outside of dialogs are not kept.
+// are forgotten last, and refused ones never push out calls. What is over is
+// forgotten after an hour. Keep-alives and requests outside of dialogs are not
+// kept.
 //
 // Caveats. Messages hold numbers and names: whoever hands them out answers for
 // who sees them. The memory is gone with the process. In a pcap file every

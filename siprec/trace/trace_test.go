@@ -264,3 +264,28 @@ func TestPcapIsReadByTcpdump(t *testing.T) {
 		t.Errorf("%d good sums in\n%s", n, out)
 	}
 }
+
+// TestWhatIsOverIsForgotten lets an hour pass after one call has ended and
+// while another is live.
+func TestWhatIsOverIsForgotten(t *testing.T) {
+	r := NewRing(Limits{})
+	for _, id := range []string{"over", "live"} {
+		r.note(invite(id, ""))
+		r.note(said(id, "SIP/2.0 200 OK", "1 INVITE", "", true))
+	}
+	r.note(said("over", "BYE sip:s@127.0.0.1 SIP/2.0", "2 BYE", "", false))
+	keepAlive := said("x", "OPTIONS sip:r@127.0.0.1 SIP/2.0", "1 OPTIONS", "", false)
+	for _, c := range []struct {
+		after time.Duration
+		want  int
+	}{{time.Minute, 1}, {2 * time.Hour, 0}} {
+		keepAlive.At = start().Add(c.after)
+		r.note(keepAlive)
+		if n := len(r.ByCallID("over")); n != c.want {
+			t.Errorf("%v later: %d dialogs, want %d", c.after, n, c.want)
+		}
+		if len(r.ByCallID("live")) != 1 {
+			t.Errorf("%v later the live one is forgotten", c.after)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,8 @@ type conn struct {
 	ip    netip.Addr
 	tls   *tls.Conn
 	born  time.Time
+
+	useful atomic.Bool // a message has passed the screen
 
 	shaken bool   // handshake done, or none needed
 	spoken bool   // something has arrived
@@ -112,6 +115,7 @@ func (c *conn) next() (more bool, err error) {
 	}
 	c.scan, c.late = 0, time.Time{}
 	if c.judge(c.buf[:size]) {
+		c.useful.Store(true)
 		c.ready = size
 	} else {
 		c.drop(size)
@@ -123,7 +127,7 @@ func (c *conn) judge(msg []byte) bool {
 	if see := c.owner.cfg.Watch.Message; see != nil {
 		see(c, msg, false)
 	}
-	reply, ok := c.owner.cfg.Screen(msg)
+	reply, ok := c.owner.cfg.Screen(c.ip, msg)
 	if len(reply) > 0 {
 		// A peer that cannot be written to is noticed by the next read.
 		_, _ = c.Write(reply)

@@ -36,7 +36,7 @@ const maxHead = 64 << 10
 // Limits bounds what peers may hold. Zero values mean the defaults.
 type Limits struct {
 	PerIP     int           // connections of one address; 64
-	Total     int           // connections in all; 1024
+	Total     int           // connections in all; 1024. One more takes the place of one that has brought no message yet
 	Handshake time.Duration // to finish a TLS handshake; 5 s
 	Message   time.Duration // from a message's first byte to its last; 5 s
 	First     time.Duration // from accept to the first byte; 10 s
@@ -72,13 +72,13 @@ type Config struct {
 	TLS    *tls.Config // nil: plain TCP
 	// Allow decides on a peer before anything is read from it.
 	Allow func(netip.Addr) bool
-	// Screen judges one whole message. A message that is not ok goes no
-	// further; reply, when not empty, is sent back for it. The bytes are
+	// Screen judges one whole message of a peer. A message that is not ok goes
+	// no further; reply, when not empty, is sent back for it. The bytes are
 	// only valid during the call. It must not panic.
-	Screen func(msg []byte) (reply []byte, ok bool)
+	Screen func(from netip.Addr, msg []byte) (reply []byte, ok bool)
 	// Count is told the reason of every refusal: peer-not-allowed,
-	// too-many-connections, message-timeout, message-size, and for a TLS
-	// handshake those of tlsReason.
+	// too-many-connections, connection-displaced, message-timeout,
+	// message-size, and for a TLS handshake those of tlsReason.
 	Count func(reason string)
 	// Watch sees what passes; its fields may be nil.
 	Watch Watch
@@ -157,7 +157,7 @@ func (l *Listener) admit(raw net.Conn) *conn {
 	if l.shut {
 		return nil
 	}
-	if l.perIP[ip] >= l.cfg.Limits.PerIP || len(l.conns) >= l.cfg.Limits.Total {
+	if l.perIP[ip] >= l.cfg.Limits.PerIP || len(l.conns) >= l.cfg.Limits.Total && !l.makeRoom() {
 		l.cfg.Count("too-many-connections")
 		return nil
 	}
@@ -171,9 +171,38 @@ func (l *Listener) admit(raw net.Conn) *conn {
 	return c
 }
 
+// makeRoom closes the oldest connection that has brought no message yet: many
+// that only hold a place must not keep out one that has something to say. The
+// caller holds mu.
+func (l *Listener) makeRoom() bool {
+	var oldest *conn
+	for c := range l.conns {
+		if !c.useful.Load() && (oldest == nil || c.born.Before(oldest.born)) {
+			oldest = c
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	l.cfg.Count("connection-displaced")
+	l.leave(oldest)
+	// Its reader notices, and closes it once more. Closing TLS may write.
+	if raw, ok := oldest.Conn.(*tls.Conn); ok {
+		raw.NetConn().Close()
+	} else {
+		oldest.Conn.Close()
+	}
+	return true
+}
+
 func (l *Listener) release(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.leave(c)
+}
+
+// leave forgets a connection. The caller holds mu.
+func (l *Listener) leave(c *conn) {
 	if _, ok := l.conns[c]; !ok {
 		return
 	}

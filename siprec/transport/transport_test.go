@@ -46,7 +46,7 @@ func start(t *testing.T, tune func(*Config)) *rig {
 	cfg := Config{
 		Allow: func(netip.Addr) bool { return true },
 		Count: func(s string) { r.mu.Lock(); r.counts[s]++; r.mu.Unlock() },
-		Screen: func(m []byte) ([]byte, bool) {
+		Screen: func(_ netip.Addr, m []byte) ([]byte, bool) {
 			if bytes.HasPrefix(m, []byte("BAD")) {
 				return []byte("400"), false
 			}
@@ -214,6 +214,34 @@ func TestCaps(t *testing.T) {
 	eventually(t, "served", func() bool { return r.read() != "" })
 }
 
+// A connection that only holds a place gives it up for a new one; one that has
+// brought a message keeps it.
+func TestARoomFullOfSilenceKeepsNobodyOut(t *testing.T) {
+	r := start(t, func(c *Config) { c.Limits = Limits{PerIP: 10, Total: 3} })
+	good := r.dial(t)
+	io.WriteString(good, "A x\r\nContent-Length: 0\r\n\r\n")
+	eventually(t, "served", func() bool { return r.read() != "" })
+	first := r.dial(t)
+	eventually(t, "the first is in", func() bool { r.Listener.mu.Lock(); defer r.Listener.mu.Unlock(); return len(r.conns) == 2 })
+	io.WriteString(first, "A x\r\nContent-Len")
+	r.dial(t)
+	late := r.dial(t)
+	io.WriteString(late, "B x\r\nContent-Length: 0\r\n\r\n")
+	eventually(t, "the late one is served", func() bool { return strings.Contains(r.read(), "B x") })
+	closed(t, first)
+	io.WriteString(good, "C x\r\nContent-Length: 0\r\n\r\n")
+	eventually(t, "the good one is still there", func() bool { return strings.Contains(r.read(), "C x") })
+	if r.count("connection-displaced") != 1 || r.count("too-many-connections") != 0 {
+		t.Error(r.counts)
+	}
+	io.WriteString(r.dial(t), "D x\r\nContent-Length: 0\r\n\r\n")
+	eventually(t, "the room is full of useful ones", func() bool { return strings.Contains(r.read(), "D x") })
+	closed(t, r.dial(t))
+	if r.count("too-many-connections") != 1 {
+		t.Error(r.counts)
+	}
+}
+
 func TestStrangersAreNotRead(t *testing.T) {
 	r := start(t, func(c *Config) { c.Allow = func(a netip.Addr) bool { return a.String() != "127.0.0.1" } })
 	closed(t, r.dial(t))
@@ -320,7 +348,7 @@ func FuzzStream(f *testing.F) {
 		ours, theirs := net.Pipe()
 		l := &Listener{cfg: Config{Limits: Limits{}.withDefaults(), Count: func(string) {}}, perIP: map[netip.Addr]int{}, conns: map[*conn]struct{}{}}
 		passed := 0
-		l.cfg.Screen = func(m []byte) ([]byte, bool) {
+		l.cfg.Screen = func(_ netip.Addr, m []byte) ([]byte, bool) {
 			ok := !bytes.HasPrefix(m, []byte("BAD"))
 			if end := headerEnd(m, 0); ok && end > 0 {
 				if n, has := contentLength(m[:end]); has && end+n == len(m) {

@@ -118,7 +118,7 @@ func (d *Dialog) change(it item) {
 // that it agrees to.
 func (d *Dialog) success(it item, reply Reply) *sip.Response {
 	res := d.response(it.req, 200, "OK", reply.Body)
-	res.AppendHeader(contactHeader(d.target.contact))
+	res.AppendHeader(wire.ContactHeader(d.target.contact))
 	d.srv.addCapabilities(res)
 	if len(reply.Body) > 0 {
 		res.AppendHeader(sip.NewHeader("Content-Type", reply.ContentType))

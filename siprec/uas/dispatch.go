@@ -122,7 +122,7 @@ func (s *Server) outside(req *sip.Request, tx *sip.ServerTx) {
 	}
 	switch req.Method {
 	case sip.OPTIONS:
-		if r := s.ready(); r != nil {
+		if r := s.ready(""); r != nil {
 			s.refuse(req, tx, r)
 			return
 		}
@@ -148,7 +148,7 @@ func (s *Server) invite(req *sip.Request, tx *sip.ServerTx) {
 	}
 	r := s.require(req)
 	if r == nil {
-		r = s.ready()
+		r = s.ready("-invite") // counted apart: a call that was turned away
 	}
 	if r == nil {
 		if _, ok := sessiontimer.Read(req); !ok {

@@ -22,6 +22,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"go.uber.org/goleak"
+	"siprecd/siprec/flood"
 	"siprecd/siprec/wire"
 )
 
@@ -181,6 +182,7 @@ func start(t *testing.T, tune func(*Config, *timing)) *lab {
 			Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0", "tls://127.0.0.1:0"},
 			Peers:  []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 			TLS:    testTLS(t), Logger: slog.New(slog.NewTextHandler(l.logs, nil)),
+			Flood: flood.Limits{Rate: 10_000, Burst: 10_000, Pending: 10_000},
 		},
 		UserAgent: "test/1", MediaTypes: "application/sdp, x/y", Accept: l.Accept,
 	}

@@ -31,7 +31,7 @@ type target struct {
 func newTarget(req *sip.Request, tx *sip.ServerTx, peer netip.AddrPort, localTag string) target {
 	sock := tx.Connection().LocalAddr()
 	t := target{network: transportOf(req), local: wire.LocalAddr(sock, peer), source: peer, remote: req.Recipient, cseq: 1}
-	t.contact = contactURI(t.local, t.network, req.Recipient.Scheme == "sips")
+	t.contact = wire.ContactURI(t.local, t.network, req.Recipient.Scheme == "sips")
 	if ap := wire.AddrPort(sock.String()); t.network == "udp" && ap.IsValid() {
 		t.sock = sip.Addr{IP: ap.Addr().AsSlice(), Port: int(ap.Port())}
 	}
@@ -114,7 +114,7 @@ func (d *Dialog) request(method sip.RequestMethod) *sip.Request {
 	id := sip.CallIDHeader(d.key.callID)
 	req.AppendHeader(&id)
 	req.AppendHeader(&sip.CSeqHeader{SeqNo: t.cseq, MethodName: method})
-	req.AppendHeader(contactHeader(t.contact))
+	req.AppendHeader(wire.ContactHeader(t.contact))
 	if ua := d.srv.cfg.UserAgent; ua != "" {
 		req.AppendHeader(sip.NewHeader("User-Agent", ua))
 	}

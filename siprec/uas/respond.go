@@ -2,7 +2,6 @@ package uas
 
 import (
 	"errors"
-	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -127,25 +126,4 @@ func unknownOptions(req *sip.Request) []string {
 		}
 	}
 	return out
-}
-
-// contactURI is where the peer finds us in later requests of the dialog. It
-// is sips when the request was (RFC 3261 section 12.1.1).
-func contactURI(local netip.AddrPort, network string, secure bool) sip.Uri {
-	host := local.Addr().String()
-	u := sip.Uri{Scheme: "sip", Host: host, Port: int(local.Port()), UriParams: sip.NewParams()}
-	switch {
-	case secure:
-		u.Scheme = "sips"
-		u.UriParams.Add("transport", "tcp")
-	case network != "udp":
-		u.UriParams.Add("transport", network)
-	}
-	return u
-}
-
-// contactHeader marks every message of ours as a recording server's (RFC 7866
-// section 6.2).
-func contactHeader(u sip.Uri) sip.Header {
-	return sip.NewHeader("Contact", "<"+u.String()+">;+sip.srs")
 }

@@ -47,6 +47,7 @@ func NewServer(cfg Config) (*Server, error) {
 		dialogs: make(map[dialogKey]*Dialog), initial: make(map[inviteKey]*Dialog),
 		early: make(map[inviteKey]chan struct{}),
 	}
+	cfg.Known = func(id, local, remote string) bool { return s.find(dialogKey{id, local, remote}) != nil }
 	var err error
 	s.stack, err = wire.New(cfg.Config, s.observe, s.onRequest)
 	return s, err
@@ -130,9 +131,9 @@ func (s *Server) begin() bool {
 }
 
 // ready says whether a new call can be taken.
-func (s *Server) ready() *Refusal {
+func (s *Server) ready(to string) *Refusal {
 	if s.draining.Load() {
-		s.Count("draining")
+		s.Count("draining" + to)
 		return &Refusal{Code: 503, Reason: "Shutting Down", RetryAfter: s.time.retry}
 	}
 	if s.cfg.Ready == nil {
@@ -142,7 +143,7 @@ func (s *Server) ready() *Refusal {
 	if err == nil {
 		return nil
 	}
-	s.Count("not-ready")
+	s.Count("not-ready" + to)
 	var r *Refusal
 	if errors.As(err, &r) {
 		return r

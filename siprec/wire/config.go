@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"siprecd/siprec/flood"
 	"siprecd/siprec/trace"
 )
 
@@ -23,6 +24,11 @@ type Config struct {
 	Peers []netip.Prefix
 	// TLS is used for tls:// addresses and needed when there is one.
 	TLS *tls.Config
+	// Flood are the limits of what one client may ask for.
+	Flood flood.Limits
+	// Known says whether a dialog of ours has these names; nil: none has.
+	// It is called on the goroutine that reads, and must not block.
+	Known func(callID, local, remote string) bool
 	// Logger must not be nil.
 	Logger *slog.Logger
 	// Observer sees what passes the sockets; nil: nobody does.

@@ -78,3 +78,24 @@ func AddrPort(s string) netip.AddrPort {
 	}
 	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
+
+// ContactURI is where the peer finds us in later requests of the dialog. It
+// is sips when the request was (RFC 3261 section 12.1.1).
+func ContactURI(local netip.AddrPort, network string, secure bool) sip.Uri {
+	host := local.Addr().String()
+	u := sip.Uri{Scheme: "sip", Host: host, Port: int(local.Port()), UriParams: sip.NewParams()}
+	switch {
+	case secure:
+		u.Scheme = "sips"
+		u.UriParams.Add("transport", "tcp")
+	case network != "udp":
+		u.UriParams.Add("transport", network)
+	}
+	return u
+}
+
+// ContactHeader marks every message of ours as a recording server's (RFC 7866
+// section 6.2).
+func ContactHeader(u sip.Uri) sip.Header {
+	return sip.NewHeader("Contact", "<"+u.String()+">;+sip.srs")
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 
 	"github.com/emiago/sipgo/sip"
@@ -32,7 +33,7 @@ func (s *Stack) filterUDP(p sip.TransportReadProps, data []byte) ([]byte, error)
 		return nil, nil
 	}
 	s.see("udp", p.LocalAddr, from, msg, false)
-	reply, ok := s.screen(msg, false)
+	reply, ok := s.screen(from.AddrPort().Addr(), msg, false)
 	if len(reply) > 0 {
 		if pc := s.udp[p.LocalAddr.String()]; pc != nil {
 			// Lost replies are what UDP senders expect.
@@ -48,8 +49,9 @@ func (s *Stack) filterUDP(p sip.TransportReadProps, data []byte) ([]byte, error)
 // screen judges one whole message before the SIP stack sees it. A request
 // that cannot be read, or lacks what every answer must repeat, is answered
 // 400 as far as its header can be salvaged; else the client would retransmit
-// for 32 s, record nothing, and nobody would see why.
-func (s *Stack) screen(data []byte, onStream bool) (reply []byte, ok bool) {
+// for 32 s, record nothing, and nobody would see why. What is part of a flood
+// gets 503.
+func (s *Stack) screen(from netip.Addr, data []byte, onStream bool) (reply []byte, ok bool) {
 	defer func() {
 		// The parser reads foreign bytes; what breaks it is dropped here,
 		// and never reaches it a second time.
@@ -64,13 +66,17 @@ func (s *Stack) screen(data []byte, onStream bool) (reply []byte, ok bool) {
 	if bareBreak(data) {
 		why = "Bare Line Break"
 	} else if err == nil {
-		if why = incomplete(msg); why == "" {
-			return nil, true
+		if why = incomplete(msg); why == "" && otherVersion(msg) {
+			s.Count("malformed")
+			return stateless(data, refusal{line: "505 Version Not Supported", tag: rand.Text()}), false
+		}
+		if why == "" {
+			return s.pass(from, msg, data)
 		}
 	}
 	s.Count("malformed")
 	s.quiet.Warn("a message that cannot be read was refused", "reason", why)
-	return badRequest(data, why), false
+	return stateless(data, refusal{line: "400 " + why, tag: rand.Text()}), false
 }
 
 // bareBreak finds a CR or LF that stands alone in the header section. sipgo
@@ -102,6 +108,12 @@ func incomplete(msg sip.Message) string {
 	return ""
 }
 
+// otherVersion finds a request of another SIP than 2.0 (RFC 3261 21.5.6).
+func otherVersion(msg sip.Message) bool {
+	req, ok := msg.(*sip.Request)
+	return ok && !strings.EqualFold(req.SipVersion, "SIP/2.0")
+}
+
 // repeated gives the full name of a header field that a response repeats, ""
 // for any other.
 func repeated(name string) string {
@@ -120,21 +132,24 @@ func repeated(name string) string {
 	return ""
 }
 
-// badRequest builds a 400 from the raw lines of a broken request (RFC 3261
+// refusal is an answer for which nothing is kept.
+type refusal struct{ line, tag, fields string }
+
+// stateless builds a refusal from the raw lines of a request (RFC 3261
 // 8.2.6.2), or nothing when it is an ACK, a response, or lacks one of the
 // fields.
-func badRequest(data []byte, why string) []byte {
+func stateless(data []byte, r refusal) []byte {
 	head := strings.ReplaceAll(string(data[:min(len(data), 16384)]), "\r\n", "\n")
 	head, _, _ = strings.Cut(head, "\n\n")
 	first, rest, _ := strings.Cut(head, "\n")
 	if strings.HasPrefix(first, "SIP/") || strings.HasPrefix(first, "ACK ") ||
-		!strings.HasSuffix(strings.TrimSpace(first), "SIP/2.0") {
+		!strings.Contains(first, " SIP/") {
 		return nil
 	}
 	rest = strings.NewReplacer("\n ", " ", "\n\t", " ").Replace(rest)
 	var out strings.Builder
 	have := map[string]bool{}
-	fmt.Fprintf(&out, "SIP/2.0 400 %s\r\n", why)
+	fmt.Fprintf(&out, "SIP/2.0 %s\r\n", r.line)
 	for line := range strings.SplitSeq(rest, "\n") {
 		name, value, _ := strings.Cut(line, ":")
 		name = repeated(name)
@@ -143,7 +158,7 @@ func badRequest(data []byte, why string) []byte {
 			continue
 		}
 		if name == "To" && !strings.Contains(value, "tag=") {
-			value += ";tag=" + rand.Text()
+			value += ";tag=" + r.tag
 		}
 		have[name] = true
 		fmt.Fprintf(&out, "%s: %s\r\n", name, value)
@@ -151,6 +166,6 @@ func badRequest(data []byte, why string) []byte {
 	if len(have) != 5 {
 		return nil
 	}
-	out.WriteString("Content-Length: 0\r\n\r\n")
+	out.WriteString(r.fields + "Content-Length: 0\r\n\r\n")
 	return []byte(out.String())
 }

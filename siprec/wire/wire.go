@@ -3,7 +3,8 @@
 //
 //	udp ─► filterUDP ──────────┐ allow-list
 //	tcp, tls ─► transport.Listener ┤ allow-list, caps, deadlines, whole messages
-//	                           └► screen: 400 for what cannot be read
+//	                           └► screen: 400 for what cannot be read, 503 for
+//	                              floods (package flood), with nothing kept
 //	                              └► sipgo's transport layer
 //	                                 ├► observe, in the order of the wire
 //	                                 └► sipgo's transaction layer ─► handle
@@ -30,6 +31,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"siprecd/siprec/flood"
 	"siprecd/siprec/transport"
 )
 
@@ -42,10 +44,12 @@ type Stack struct {
 	log     *slog.Logger
 	quiet   *slog.Logger // for what peers can cause at will
 	parser  *sip.Parser
+	gate    *flood.Gate
 	udp     map[string]net.PacketConn // by local address, fixed after New
 	streams []stream
 	closing chan struct{}
 	sending sync.RWMutex // held while a request of ours is on its way to a socket
+	reading sync.RWMutex // held while a datagram is on its way from a socket
 	closed  sync.Once
 	serving sync.WaitGroup
 
@@ -82,7 +86,7 @@ func New(cfg Config, observe sip.MessageHandler, handle sip.TransactionRequestHa
 	}
 	tuneSipgo()
 	quiet := slog.New(transport.Quiet(cfg.Logger.Handler(), 10*time.Second))
-	s := &Stack{cfg: cfg, log: cfg.Logger, quiet: quiet, parser: newParser(), udp: make(map[string]net.PacketConn),
+	s := &Stack{cfg: cfg, log: cfg.Logger, quiet: quiet, parser: newParser(), gate: flood.New(cfg.Flood), udp: make(map[string]net.PacketConn),
 		closing: make(chan struct{}), counts: make(map[string]uint64)}
 	for _, a := range addrs {
 		if err := s.bind(a); err != nil {
@@ -94,7 +98,10 @@ func New(cfg Config, observe sip.MessageHandler, handle sip.TransactionRequestHa
 		sip.WithTransportLayerLogger(quiet), sip.WithTransportLayerReadFilter(s.filterUDP))
 	// First of the two, so that it sees messages before sipgo gives each its
 	// own goroutine.
-	s.TP.OnMessage(observe)
+	s.TP.OnMessage(func(m sip.Message) {
+		defer s.recover()
+		observe(m)
+	})
 	s.TX = sip.NewTransactionLayer(s.TP, sip.WithTransactionLayerLogger(quiet),
 		sip.WithTransactionLayerUnhandledResponseHandler(func(*sip.Response) { s.Count("stray-response") }))
 	s.TX.OnRequest(handle)
@@ -108,8 +115,8 @@ func (s *Stack) bind(a listenAddr) error {
 			return err
 		}
 		// Bursts of INVITEs of several kB each; the system may grant less.
-		_ = pc.(*net.UDPConn).SetReadBuffer(1 << 20)
-		s.udp[pc.LocalAddr().String()] = tapped{pc, s}
+		_ = pc.(*net.UDPConn).SetReadBuffer(4 << 20)
+		s.udp[pc.LocalAddr().String()] = &tapped{PacketConn: pc, stack: s}
 		return nil
 	}
 	ln, err := net.Listen("tcp", a.hostport)
@@ -117,7 +124,7 @@ func (s *Stack) bind(a listenAddr) error {
 		return err
 	}
 	c := transport.Config{Allow: s.admit, Count: s.Count, Watch: s.watch(a.network),
-		Screen: func(msg []byte) ([]byte, bool) { return s.screen(msg, true) }}
+		Screen: func(from netip.Addr, msg []byte) ([]byte, bool) { return s.screen(from, msg, true) }}
 	if a.network == "tls" {
 		c.TLS = s.cfg.TLS
 	}
@@ -214,7 +221,9 @@ func (s *Stack) close() {
 	for _, network := range []string{"tcp", "tls"} {
 		_ = s.TP.Pool(network).Clear() // closes those that we dialled
 	}
+	s.reading.Lock() // who reads would put a live connection into a grave
 	s.bury()
+	s.reading.Unlock()
 	s.closeSockets()
 	s.serving.Wait()
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 	"go.uber.org/goleak"
+
+	"siprecd/siprec/flood"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -54,12 +56,12 @@ func FuzzScreen(f *testing.F) {
 	f.Add([]byte(strings.Replace(good, "CSeq: 1", "CSeq: x", 1)), true)
 	f.Add([]byte(strings.ReplaceAll(good, "\r\n", "\n")), false)
 	f.Add([]byte("v: SIP/2.0/UDP h\r\n f: x\r\n"), true)
-	s := &Stack{log: slog.New(slog.DiscardHandler), quiet: slog.New(slog.DiscardHandler), parser: sip.NewParser(), counts: map[string]uint64{}}
+	s := &Stack{log: slog.New(slog.DiscardHandler), quiet: slog.New(slog.DiscardHandler), parser: sip.NewParser(), gate: flood.New(flood.Limits{}), counts: map[string]uint64{}}
 	f.Fuzz(func(t *testing.T, in []byte, onStream bool) {
-		reply, ok := s.screen(in, onStream)
+		reply, ok := s.screen(netip.MustParseAddr("10.0.0.1"), in, onStream)
 		if len(reply) > 0 {
 			text := string(reply)
-			if ok || !strings.HasPrefix(text, "SIP/2.0 400 ") || strings.Count(text, "\r\n\r\n") != 1 || bareBreak(reply) {
+			if ok || !strings.HasPrefix(text, "SIP/2.0 400 ") && !strings.HasPrefix(text, "SIP/2.0 503 ") && !strings.HasPrefix(text, "SIP/2.0 505 ") || strings.Count(text, "\r\n\r\n") != 1 || bareBreak(reply) {
 				t.Errorf("reply %q", text)
 			}
 		}
@@ -78,7 +80,7 @@ func FuzzScreen(f *testing.F) {
 
 func TestBadRequestNeedsAllFields(t *testing.T) {
 	whole := "BYE sip:a@b SIP/2.0\r\nv: SIP/2.0/UDP one\r\nVia: SIP/2.0/UDP two\r\nf: <sip:a@b>;tag=1\r\nt: <sip:c@d>\r\n\tfolded\r\ni: x\r\nCSeq: no BYE\r\n\r\nbody"
-	got := badRequest([]byte(whole), "Why")
+	got := stateless([]byte(whole), refusal{line: "400 Why", tag: "x"})
 	for _, want := range []string{"SIP/2.0 400 Why\r\n", "Via: SIP/2.0/UDP one\r\nVia: SIP/2.0/UDP two\r\n", "To: <sip:c@d> folded;tag=", "CSeq: no BYE\r\n"} {
 		if !bytes.Contains(got, []byte(want)) {
 			t.Errorf("%q is missing in %q", want, got)
@@ -90,7 +92,7 @@ func TestBadRequestNeedsAllFields(t *testing.T) {
 		"no via":   strings.NewReplacer("v:", "w:", "Via:", "w:").Replace(whole),
 		"no cseq":  strings.Replace(whole, "CSeq", "Seq", 1),
 	} {
-		if got := badRequest([]byte(in), "Why"); got != nil {
+		if got := stateless([]byte(in), refusal{line: "400 Why", tag: "x"}); got != nil {
 			t.Errorf("%s: answered %q", name, got)
 		}
 	}

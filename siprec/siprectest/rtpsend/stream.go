@@ -36,8 +36,9 @@ type Stream struct {
 	to           netip.AddrPort
 	on           bool
 	protect      Protect // nil: packets are sent plain
-	ended, ready bool    // no more packets; over is closed
-	sent, pos    int     // packets stepped over; samples from zero to the next
+	copy         func([]byte)
+	ended, ready bool // no more packets; over is closed
+	sent, pos    int  // packets stepped over; samples from zero to the next
 	marker       bool
 	rng          *rand.Rand
 	pkt          packet
@@ -97,6 +98,14 @@ func (s *Stream) Secure(f Protect) {
 	s.pacer.mu.Lock()
 	defer s.pacer.mu.Unlock()
 	s.protect = f
+}
+
+// Copy has f see every packet that is sent, as it is on the wire. It is called
+// by one goroutine at a time and must not keep the bytes; nil ends it.
+func (s *Stream) Copy(f func(packet []byte)) {
+	s.pacer.mu.Lock()
+	defer s.pacer.mu.Unlock()
+	s.copy = f
 }
 
 // Conn is the stream's socket, for a handshake: the stream reads nothing from
@@ -271,6 +280,9 @@ func (s *Stream) flush() {
 // write sends one packet. The system refuses some when nobody listens; that is
 // the recorder's state, counted and not fatal.
 func (s *Stream) write(p *packet) {
+	if s.copy != nil {
+		s.copy(p.b[:p.n])
+	}
 	if s.outlet != nil {
 		s.outlet.add(p, s.to)
 		s.stats.Sent++
