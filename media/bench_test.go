@@ -77,7 +77,7 @@ func BenchmarkCallSecond(b *testing.B) {
 	}
 	tracks := []*leg.Track{k.add(side(Left), leg.Place{}), k.add(side(Right), leg.Place{})}
 	legs := [][]byte{encodeA(talk(1, 60)), encodeA(talk(2, 60))}
-	s := newScratch(15)
+	s := newScratch(int(DefaultBatch / frameTime))
 	p := rtpBytes(8, 0, 0, 1, make([]byte, 160))
 	n := 0
 	b.ReportAllocs()
@@ -130,7 +130,7 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	tracks := []*leg.Track{k.add(side(Left), leg.Place{}), k.add(side(Right), leg.Place{})}
-	s := newScratch(15)
+	s := newScratch(int(DefaultBatch / frameTime))
 	p := rtpBytes(8, 0, 0, 1, make([]byte, 160))
 	n := 0
 	second := func() {

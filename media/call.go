@@ -24,11 +24,13 @@ type Call struct {
 	streams []*Stream
 	swept   time.Duration  // when the sockets were last emptied
 	ending  []*association // handshakes closed with the call, to be waited for
+	broken  bool           // a panic has ended it, see guarded
 
 	mu      sync.Mutex // guards what follows
 	stats   []StreamStats
 	summary Summary
 	done    bool
+	fault   string // why it is broken
 }
 
 // Stream is one media line of a call: a bound port and what is heard on it.
@@ -39,6 +41,7 @@ type Stream struct {
 	track *leg.Track
 	rtcp  *rtcpPort    // owned by the worker; nil: it could not be had
 	assoc *association // its handshake, owned by the worker; nil: none
+	siege siege        // owned by the worker
 }
 
 // NewCall starts a call's timeline at cfg.Start, which should be near now.
@@ -77,7 +80,7 @@ func (c *Call) Add(cfg StreamConfig) (*Stream, error) {
 	ok := false
 	c.w.do(func() {
 		if ok = !c.finished(); ok {
-			s.track = c.core.add(cfg, leg.Place{Added: c.eng.now() - c.start, Port: s.port, Allow: c.eng.cfg.Allow, Control: s.control})
+			s.track = c.core.add(cfg, leg.Place{Added: c.eng.now() - c.start, Port: s.port, Allow: c.eng.cfg.Allow, Control: s.control, Pool: &c.w.pool})
 			c.streams = append(c.streams, s)
 			s.associate(cfg)
 			c.publish()
@@ -103,6 +106,7 @@ func (s *Stream) Update(cfg StreamConfig) {
 	c.w.do(func() {
 		if !c.finished() {
 			c.drain(s)
+			s.relent()
 			s.track.Configure(cfg, c.eng.now()-c.start)
 			old = s.associate(cfg)
 			c.publish()
@@ -156,6 +160,17 @@ func (c *Call) Finish(at time.Time) Summary {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.summary
+}
+
+// Hasten has the call swept every HastySweep instead of every sweep, or no more:
+// for a call that somebody listens to. What it records is the same; it reaches
+// the Sink a frame at a time, and costs more.
+func (c *Call) Hasten(on bool) {
+	c.w.do(func() {
+		if !c.finished() {
+			c.w.hasten(c, on)
+		}
+	})
 }
 
 // finished is asked on the worker only.

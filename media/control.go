@@ -11,6 +11,10 @@ import (
 // cname is our name in RTCP: the same for all, since it says nothing.
 const cname = "siprecd"
 
+// lookEvery is how often an RTCP port is read: nothing there is urgent, and what
+// came knows when.
+const lookEvery = leg.ReportEvery / 2
+
 // rtcpPort is a stream's RTCP port, the one above its RTP port (RFC 3550 section
 // 11). Receiver reports leave from it, and nothing else ever does.
 type rtcpPort struct {
@@ -48,11 +52,14 @@ func (c *Call) report(s *Stream) {
 	if s.sock == nil || k == nil || now < k.look {
 		return
 	}
-	k.look = now + time.Second
-	n := c.w.rx.Read(k.sock)
-	for i := range n {
-		p := c.w.rx.Packet(i)
-		s.track.Control(p.Data, p.From, now-c.start)
+	k.look = now + lookEvery
+	if n := c.w.rx.Read(k.sock); n > 0 {
+		at := c.clock()
+		at.earliest = now - lookEvery - c.eng.cfg.Sweep
+		for i := range n {
+			p := c.w.rx.Packet(i)
+			s.track.Control(p.Data, p.From, at.arrival(p.Stamp)-c.start)
+		}
 	}
 	if now < k.due {
 		return

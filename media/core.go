@@ -12,7 +12,8 @@ import (
 const (
 	defaultBitrate = 36000
 	maxRate        = 48000
-	maxCatchUp     = 4 // batches encoded in one sweep when a worker was held up
+	maxCatchUp     = 4  // batches encoded in one sweep when a worker was held up
+	maxComplexity  = 10 // of libopus
 
 	frameUnits = leg.SampleRate / 50         // of a frame
 	blockUnits = leg.SampleRate / blocksASec // of a limiter's block
@@ -21,18 +22,19 @@ const (
 // core is the clockless part of a call: it holds the tracks, knows the
 // timeline, and encodes when it is told the time.
 type core struct {
-	cfg      CallConfig
-	depth    time.Duration
-	batch    int // frames
-	channels int
-	frame    int // samples a frame at the call's rate
-	tracks   []*leg.Track
-	limiters [2]*limiter
-	enc      *encoder
-	frames   int64 // encoded so far
-	read     int64 // units of the timeline (leg.SampleRate) read so far: one block more
-	limit    int64 // the timeline's end at 48 kHz, once known
-	failed   int   // frames that could not be encoded
+	cfg        CallConfig
+	depth      time.Duration
+	batch      int // frames encoded at once, at most
+	channels   int
+	frame      int // samples a frame at the call's rate
+	tracks     []*leg.Track
+	limiters   [2]*limiter
+	enc        *encoder
+	frames     int64 // encoded so far
+	complexity int   // of the encoder now
+	read       int64 // units of the timeline (leg.SampleRate) read so far: one block more
+	limit      int64 // the timeline's end at 48 kHz, once known
+	failed     int   // frames that could not be encoded
 }
 
 // scratch is a worker's working memory for one batch of one call.
@@ -78,7 +80,7 @@ func newCore(cfg CallConfig, depth, batch time.Duration) (*core, error) {
 	if cfg.Bitrate == 0 {
 		cfg.Bitrate = defaultBitrate
 	}
-	k.cfg = cfg
+	k.cfg, k.complexity = cfg, cfg.Complexity
 	for i := range k.limiters[:k.channels] {
 		k.limiters[i] = newLimiter(cfg.Rate)
 	}
@@ -98,7 +100,8 @@ func (k *core) add(cfg StreamConfig, at leg.Place) *leg.Track {
 	return t
 }
 
-// advance encodes what is old enough at the given time since the call's start.
+// advance encodes what is old enough at the given time since the call's start,
+// in whole frames.
 func (k *core) advance(now time.Duration, s *scratch) {
 	for i, t := range k.tracks {
 		t.Settle(leg.Samples(now, leg.SampleRate))
@@ -107,11 +110,19 @@ func (k *core) advance(now time.Duration, s *scratch) {
 		}
 	}
 	for range maxCatchUp {
-		end := time.Duration(k.frames+int64(k.batch)) * frameTime
-		if end > now-k.depth {
+		due := int64((now-k.depth)/frameTime) - k.frames
+		if due <= 0 {
 			return
 		}
-		k.encode(k.batch, s)
+		k.encode(int(min(due, int64(k.batch))), s)
+	}
+}
+
+// setCeiling makes the encoder's complexity the configured one, or n if that is
+// less. What cannot be set stays as it is.
+func (k *core) setCeiling(n int) {
+	if n = min(n, k.cfg.Complexity); n != k.complexity && k.enc.opus.SetComplexity(n) == nil {
+		k.complexity = n
 	}
 }
 
@@ -201,7 +212,7 @@ func (k *core) widen(s *scratch) {
 	if rate == k.cfg.Rate {
 		return
 	}
-	enc, err := newEncoder(rate, k.channels, k.cfg.Bitrate, k.cfg.Complexity)
+	enc, err := newEncoder(rate, k.channels, k.cfg.Bitrate, k.complexity)
 	if err != nil {
 		k.failed++
 		return

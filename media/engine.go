@@ -22,14 +22,17 @@ var (
 )
 
 // Defaults of Config, and the longest that audio may wait before it is encoded:
-// with a journal that commits every 250 ms the loss at a crash stays under one
+// with a journal that commits within 80 ms the loss at a crash stays under one
 // second.
 const (
-	DefaultSweep = 100 * time.Millisecond
+	DefaultSweep = 440 * time.Millisecond
 	DefaultDepth = 200 * time.Millisecond
-	DefaultBatch = 300 * time.Millisecond
+	DefaultBatch = 440 * time.Millisecond
 	MaxLatency   = 700 * time.Millisecond
 )
+
+// HastySweep is how often a call is swept that somebody listens to.
+const HastySweep = 20 * time.Millisecond
 
 // frameTime is the length of one encoded packet.
 const frameTime = 20 * time.Millisecond
@@ -51,16 +54,22 @@ type Engine struct {
 
 	calls   atomic.Int64
 	streams atomic.Int64
+	ceiling atomic.Int64 // greatest complexity that calls are encoded with
+	broken  atomic.Int64 // calls that a panic has ended, since Open
 }
 
 // Load is how busy the engine is.
 type Load struct {
-	Late       time.Duration // how much later than planned the latest sweep of the slowest worker began
-	Busy       float64       // share of its time that the busiest worker spent working, 0 to 1, recent average
+	Late       time.Duration // how much later than planned the slowest worker sweeps
+	Busy       float64       // share of its time that the busiest worker spent working, 0 to 1, over its last few sweeps
+	Worked     time.Duration // how long the workers have worked since Open, all together
+	Workers    int
+	Sweep      time.Duration // how often they sweep
 	PortsUsed  int
 	PortsTotal int
 	Calls      int
 	Streams    int
+	Broken     int // calls since Open whose handling failed, see Call.Broken
 }
 
 // Open checks the configuration, binds the discard port and starts the
@@ -81,8 +90,9 @@ func Open(cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("media: bind a port of %d-%d on %v: %w", cfg.PortMin, cfg.PortMax, cfg.Address, err)
 	}
 	e.discard = s
-	for range cfg.Workers {
-		e.workers = append(e.workers, newWorker(e))
+	e.ceiling.Store(maxComplexity)
+	for i := range cfg.Workers {
+		e.workers = append(e.workers, newWorker(e, cfg.Sweep*time.Duration(i+1)/time.Duration(cfg.Workers)))
 	}
 	e.workers[0].discard = s
 	for _, w := range e.workers {
@@ -122,8 +132,8 @@ func (c *Config) completeTimes() error {
 	if c.Batch%frameTime != 0 {
 		return fmt.Errorf("media: batch %v is not a multiple of %v", c.Batch, frameTime)
 	}
-	if sum := c.Sweep + c.Depth + c.Batch; sum > MaxLatency {
-		return fmt.Errorf("media: sweep, depth and batch add up to %v, more than %v", sum, MaxLatency)
+	if sum := c.Sweep + c.Depth + frameTime; sum > MaxLatency {
+		return fmt.Errorf("media: sweep, depth and a frame add up to %v, more than %v", sum, MaxLatency)
 	}
 	return nil
 }
@@ -157,13 +167,21 @@ func (e *Engine) DiscardPort() int { return e.discard.Port }
 // Load reports how busy the engine is; cheap enough for every request.
 func (e *Engine) Load() Load {
 	used, total := e.ports.Count()
-	l := Load{PortsUsed: used, PortsTotal: total, Calls: int(e.calls.Load()), Streams: int(e.streams.Load())}
+	l := Load{PortsUsed: used, PortsTotal: total, Calls: int(e.calls.Load()), Streams: int(e.streams.Load()), Broken: int(e.broken.Load()), Workers: len(e.workers), Sweep: e.cfg.Sweep}
+	now := e.now()
 	for _, w := range e.workers {
-		l.Late = max(l.Late, time.Duration(w.late.Load()))
+		l.Late = max(l.Late, w.lateness(now))
 		l.Busy = max(l.Busy, float64(w.busy.Load())/1000)
+		l.Worked += time.Duration(w.worked.Load())
 	}
 	return l
 }
+
+// SetComplexity limits the complexity of every call, live ones from their next
+// batch on, to n, 0 to 10: a call is encoded with what it was configured with,
+// or n if that is less. 10 takes the limit away. Nothing is lost or heard by
+// the change but the quality that it stands for.
+func (e *Engine) SetComplexity(n int) { e.ceiling.Store(int64(max(0, min(n, maxComplexity)))) }
 
 // now is the time on the engine's monotonic clock.
 func (e *Engine) now() time.Duration { return time.Since(e.base) }

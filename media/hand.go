@@ -14,6 +14,7 @@ func (s *Stream) Hand(to *Call, cfg StreamConfig) (*Stream, error) {
 			return
 		}
 		c.drain(s)
+		s.relent()
 		s.track.End(c.eng.now() - c.start)
 		n.sock, s.sock = s.sock, nil
 		c.publish()
@@ -24,7 +25,7 @@ func (s *Stream) Hand(to *Call, cfg StreamConfig) (*Stream, error) {
 	ok := false
 	to.w.do(func() {
 		if ok = !to.finished(); ok {
-			n.track = to.core.add(cfg, leg.Place{Added: to.eng.now() - to.start, Port: n.port, Allow: to.eng.cfg.Allow})
+			n.track = to.core.add(cfg, leg.Place{Added: to.eng.now() - to.start, Port: n.port, Allow: to.eng.cfg.Allow, Pool: &to.w.pool})
 			to.streams = append(to.streams, n)
 			to.publish()
 		}

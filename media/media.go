@@ -1,21 +1,23 @@
 // Package media turns the RTP of a call's parties into Opus packets on the
 // call's wall-clock timeline.
 //
-//	 sockets           streams (media/leg)                    call                        recorder
-//	┌───────┐  sweep  ┌──────────────────────┐  batch  ┌─────────────────────┐        ┌──────┐
-//	│ udp   ├────────►│ ring ─► decode ─►    ├────────►│ mix ─► limit ─►     ├───────►│ Sink │
-//	│ udp   ├────────►│ timeline             ├────────►│ Opus, 20 ms frames  │packets └──────┘
-//	└───────┘ 100 ms  └──────────────────────┘ 300 ms  └─────────────────────┘
-//	          └──────────── one worker, one goroutine, some hundred calls ────┘
+//	 sockets            streams (media/leg)                    call                     recorder
+//	┌───────┐ sweep    ┌───────────────────────────┐        ┌──────────────────────┐  ┌──────┐
+//	│ udp   ├─────────►│ ring ─► decode ─► timeline├───────►│ mix ─► limit ─► Opus ├─►│ Sink │
+//	│ udp   ├─────────►│                           ├───────►│ encode: 20 ms frames │  └──────┘
+//	└───────┘ recvmmsg └───────────────────────────┘ samples└──────────────────────┘ packets
+//	└─ visit: all of this for one call, then for the next; one worker, some hundred calls ──┘
 //
 // A recorder has no latency duty, so nothing here wakes for a packet. A worker
-// per core sweeps the sockets of its calls every 100 ms (media/udp: recvmmsg,
-// with the kernel's time of arrival), lets packets wait 200 ms for those that
-// they have overtaken, and encodes a call when 300 ms of its timeline are
-// complete. What has been encoded therefore trails the present by 200 to 600
-// ms; Open refuses settings that could make it more than MaxLatency. In the
-// steady state nothing is allocated, no lock is waited for and nothing is
-// written to a disk.
+// per core goes round its calls every 440 ms. A visit empties a call's sockets
+// (media/udp: recvmmsg, with the kernel's time of arrival), lets packets wait 200
+// ms for those that they have overtaken, and encodes what frames are complete.
+// So a call's state is warm for the whole of a batch. What has been encoded
+// trails the present by 200 to 660 ms; Open refuses settings that could make it
+// more than MaxLatency. A call that is listened to is visited every 20 ms
+// (Hasten), the others stay in their batches. The workers take turns, and let
+// the rest of the process run between two calls. In the steady state nothing is
+// allocated for a packet, no lock is waited for and nothing is written to a disk.
 //
 // The timeline's sample 0 is the call's start. A call is played up to the
 // moment before its sockets were last read, so a worker that is held up loses
@@ -84,9 +86,9 @@ type Config struct {
 	PortMin int        // first and last port of the range; RTP takes the even ones
 	PortMax int
 	Workers int                   // 0: one per core
-	Sweep   time.Duration         // how often sockets are emptied; 0: 100 ms
+	Sweep   time.Duration         // how often a call's sockets are emptied and what is complete encoded; 0: 440 ms
 	Depth   time.Duration         // how long a packet may be late; 0: 200 ms
-	Batch   time.Duration         // how much of a call is encoded at once, whole frames of 20 ms; 0: 300 ms
+	Batch   time.Duration         // how much of a call is encoded in one go at most, whole frames of 20 ms; 0: 440 ms
 	Allow   func(netip.Addr) bool // extra sources, beside the signalled address, whose RTP is taken
 }
 
@@ -129,4 +131,5 @@ type Summary struct {
 	Gaps     []Gap
 	Digits   []Digit // of the streams that asked for them
 	Failed   int     // frames that libopus refused and silence stands for; never seen
+	Broken   bool    // a panic has ended it early, see Call.Broken
 }

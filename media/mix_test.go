@@ -91,7 +91,7 @@ func newCoreRig(t *testing.T, layout Layout, rate int) *coreRig {
 	if layout == Mono {
 		channels = 1
 	}
-	r := &coreRig{sink: newFileSink(t, channels, rate), scratch: newScratch(15)}
+	r := &coreRig{sink: newFileSink(t, channels, rate), scratch: newScratch(int(DefaultBatch / frameTime))}
 	k, err := newCore(CallConfig{Start: time.Unix(1e9, 0), Layout: layout, Rate: rate, Complexity: 5, Bitrate: 64000, Sink: r.sink}, DefaultDepth, DefaultBatch)
 	if err != nil {
 		t.Fatal(err)

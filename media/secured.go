@@ -72,6 +72,11 @@ func (s *Stream) associate(cfg StreamConfig) *association {
 func (a *association) run() {
 	defer close(a.done)
 	c := a.stream.call
+	defer func() { // a handshake is made of foreign bytes: its stream stays without keys
+		if r := recover(); r != nil {
+			c.w.do(func() { c.guarded(func() { panic(r) }) })
+		}
+	}()
 	a.shake.Run(func(k secure.Keys, err error) {
 		c.w.do(func() {
 			if a.stream.assoc == a && !c.finished() {

@@ -10,21 +10,21 @@ const (
 // concealer covers up a short loss: it repeats the last pitch period and fades
 // it out.
 type concealer struct {
-	past [(lagMax + lagWindow) * maxWide]int16 // the latest samples heard
-	wide int                                   // samples a unit of them
-	lag  int                                   // in samples
-	run  int                                   // samples of the present loss covered so far
-	mute bool                                  // silence has been played since: too late to cover anything
+	past []int16 // the latest samples heard, lagMax+lagWindow units
+	wide int     // samples a unit of them
+	lag  int     // in samples
+	run  int     // samples of the present loss covered so far
+	mute bool    // silence has been played since: too late to cover anything
 }
 
 // heard remembers real audio, of so many samples a unit.
 func (c *concealer) heard(b []int16, wide int) {
 	c.run, c.mute = 0, false
-	past := c.past[:(lagMax+lagWindow)*wide]
 	if c.wide != wide {
 		c.wide = wide
-		clear(past)
+		c.past = make([]int16, (lagMax+lagWindow)*wide)
 	}
+	past := c.past
 	if len(b) >= len(past) {
 		copy(past, b[len(b)-len(past):])
 		return
@@ -38,7 +38,7 @@ func (c *concealer) silence() { c.mute = true }
 
 // conceal fills dst with what may have been there.
 func (c *concealer) conceal(dst []int16) {
-	if c.mute {
+	if c.mute || c.wide == 0 {
 		clear(dst)
 		return
 	}
@@ -46,7 +46,7 @@ func (c *concealer) conceal(dst []int16) {
 		c.lag = c.pitch()
 	}
 	limit := concealLimit * c.wide
-	period := c.past[(lagMax+lagWindow)*c.wide-c.lag:][:c.lag]
+	period := c.past[len(c.past)-c.lag:]
 	for i := range dst {
 		dst[i] = 0
 		if left := limit - c.run; left > 0 {
@@ -58,7 +58,7 @@ func (c *concealer) conceal(dst []int16) {
 
 // pitch is the shift at which the latest samples resemble earlier ones most.
 func (c *concealer) pitch() int {
-	past, window := c.past[:(lagMax+lagWindow)*c.wide], lagWindow*c.wide
+	past, window := c.past, lagWindow*c.wide
 	best, lag := int(^uint(0)>>1), lagMax*c.wide
 	tail := past[len(past)-window:]
 	for n := lagMin * c.wide; n <= lagMax*c.wide; n += c.wide {

@@ -28,9 +28,8 @@ type player struct {
 	cover   int64      // media position up to which an event explains silence
 	noise   bool       // comfort noise explains it until the next audio
 	odd     bool       // every other stretch may be slewed
-	warp    [(stretch + 1) * maxWide]int16
-	energy  int64 // sum of squares of what was read
-	counted int   // units
+	energy  int64      // sum of squares of what was read
+	counted int        // units
 }
 
 // media is the media position of the next sample.
@@ -87,7 +86,7 @@ func (t *Track) slew(dst []int16) int {
 	k := t.line.Wide()
 	n := len(dst)/k - step
 	t.feed(n, step)
-	src := t.player.warp[:n*k]
+	src := t.queue.pool.warp[:n*k]
 	t.line.Take(src)
 	resize(dst, src)
 	return step
@@ -211,7 +210,7 @@ func (t *Track) gap(pos, end int64, next *entry) int64 {
 	if covered {
 		k = max(1, p.conceal.wide)
 	}
-	run := p.warp[:int(end-pos)*k]
+	run := t.queue.pool.warp[:int(end-pos)*k]
 	if covered {
 		p.conceal.conceal(run)
 	} else {

@@ -9,7 +9,7 @@ import (
 
 // Limits of what one stream keeps in memory.
 const (
-	maxQueued = 256 // packets waiting to be decoded
+	maxQueued = 512 // packets waiting to be decoded
 	maxHeld   = 16  // packets whose meaning is not yet clear
 )
 
@@ -28,26 +28,46 @@ type entry struct {
 	format  payload.Format
 }
 
-// queue is the ring of packets that wait to be decoded, ordered by media
-// position. Entries are used again, so that a running stream allocates
-// nothing.
-type queue struct {
-	items []*entry
-	free  []*entry
+// Pool holds working memory, and the packets' buffers that are not in use, so that a running stream
+// allocates nothing. The tracks of one goroutine share one: what one call has
+// just been decoded from is warm in the cache for the next. The zero Pool is
+// ready.
+type Pool struct {
+	free []*entry
+	warp [(stretch + 1) * maxWide]int16 // of the track that is being read
 }
 
-// take returns an entry to fill.
-func (q *queue) take() *entry {
-	if n := len(q.free); n > 0 {
-		e := q.free[n-1]
-		q.free = q.free[:n-1]
+// maxFree bounds a Pool: what a flood or a stall has filled is not kept.
+const maxFree = 1024
+
+func (p *Pool) take() *entry {
+	if n := len(p.free); n > 0 {
+		e := p.free[n-1]
+		p.free[n-1] = nil
+		p.free = p.free[:n-1]
 		return e
 	}
 	return &entry{}
 }
 
+func (p *Pool) give(e *entry) {
+	if len(p.free) < maxFree {
+		p.free = append(p.free, e)
+	}
+}
+
+// queue is the ring of packets that wait to be decoded, ordered by media
+// position.
+type queue struct {
+	items []*entry
+	pool  *Pool
+}
+
+// take returns an entry to fill.
+func (q *queue) take() *entry { return q.pool.take() }
+
 // give takes back an entry that is no longer needed.
-func (q *queue) give(e *entry) { q.free = append(q.free, e) }
+func (q *queue) give(e *entry) { q.pool.give(e) }
 
 func (e *entry) compare(o *entry) int {
 	switch {

@@ -89,7 +89,7 @@ func FuzzTrack(f *testing.F) {
 				r.Read(out)
 				read += batchTime
 			}
-			if n := len(r.queue.items) + len(r.queue.free) + len(r.rivals) + len(r.lagging); n > maxQueued+2*maxHeld+2 {
+			if n := len(r.queue.items) + len(r.queue.pool.free) + len(r.rivals) + len(r.lagging); n > maxQueued+2*maxHeld+2 {
 				t.Fatalf("%d packets kept", n)
 			}
 		}

@@ -109,6 +109,8 @@ type Place struct {
 	Rate int                             // of what is read, in Hz: 8000 (also 0), 16000 or 48000
 	Opus func() (payload.Decoder, error) // makes a decoder for mono audio of 48 kHz; nil: Opus is not played
 
+	Pool *Pool // shared with the other tracks of the goroutine; nil: the track has its own
+
 	Control func(b []byte, from netip.AddrPort) bool // takes the DTLS of the stream's port if it can; nil: nobody does
 }
 
@@ -116,6 +118,9 @@ type Place struct {
 func New(cfg Config, at Place) *Track {
 	t := &Track{start: at.Start, depth: Samples(at.Depth, SampleRate), since: Samples(at.Added, SampleRate), until: -1, allow: at.Allow}
 	t.control = at.Control
+	if t.queue.pool = at.Pool; at.Pool == nil {
+		t.queue.pool = &Pool{}
+	}
 	t.line = resample.NewLine(max(1, at.Rate/SampleRate))
 	t.voice, t.widest = payload.NewVoice(at.Opus), 1
 	t.player.cursor = at.Cursor
@@ -131,6 +136,17 @@ func (t *Track) Stats() *Stats { return &t.stats }
 
 // Dropped notes how many packets the kernel has dropped so far.
 func (t *Track) Dropped(n uint32) { t.stats.Overflow = uint64(n) }
+
+// Sender is who is heard; not valid: nobody yet.
+func (t *Track) Sender() netip.AddrPort {
+	if t.flow.id == 0 {
+		return netip.AddrPort{}
+	}
+	return t.flow.from
+}
+
+// Signalled is the address that the signalling names.
+func (t *Track) Signalled() netip.AddrPort { return t.source }
 
 // Ended says whether End has been called.
 func (t *Track) Ended() bool { return t.until >= 0 }

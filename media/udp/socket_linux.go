@@ -89,6 +89,7 @@ type Receiver struct {
 	names [Batch]unix.RawSockaddrInet6 // large enough for both families
 	bufs  [Batch][packetBytes]byte
 	ctrl  [Batch][controlBytes]byte
+	used  int // messages that the last read filled
 }
 
 // NewReceiver allocates the buffers of one batch.
@@ -102,24 +103,33 @@ func NewReceiver() *Receiver {
 		h.SetIovlen(1)
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
 		h.Control = &r.ctrl[i][0]
+		r.ready(i)
 	}
 	return r
+}
+
+// ready tells the kernel how much room message i has; it writes there how much
+// it took.
+func (r *Receiver) ready(i int) {
+	h := &r.msgs[i].hdr
+	h.Namelen = unix.SizeofSockaddrInet6
+	h.SetControllen(controlBytes)
 }
 
 // Read takes what waits in a socket, at most one batch, and returns how many
 // packets that was.
 func (r *Receiver) Read(s *Socket) int {
-	for i := range r.msgs {
-		h := &r.msgs[i].hdr
-		h.Namelen = unix.SizeofSockaddrInet6
-		h.SetControllen(controlBytes)
+	for i := range r.msgs[:r.used] {
+		r.ready(i)
 	}
+	r.used = 0
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
 			uintptr(unsafe.Pointer(&r.msgs[0])), Batch, unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
-			return int(n)
+			r.used = int(n)
+			return r.used
 		case unix.EINTR, unix.ECONNREFUSED:
 			continue // a signal, or a pending ICMP error, which the call has cleared
 		default:
