@@ -13,6 +13,7 @@ import (
 
 	"siprecd/media"
 	"siprecd/recorder/account"
+	"siprecd/recorder/assure"
 	"siprecd/recorder/keying"
 	"siprecd/recorder/terms"
 	"siprecd/recorder/who"
@@ -187,12 +188,17 @@ func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, erro
 	if err != nil {
 		return nil, err
 	}
+	if err := k.r.guard.Enter(k.r.cfg.Media.Load().Calls); err != nil { // many came at once
+		return nil, refuse(err)
+	}
+	defer k.r.guard.Leave()
 	rec, err := k.r.cfg.Store.Begin(ctx, admission)
 	if err != nil {
 		k.r.log.Error("call not admitted: the store failed", "err", err)
 		return nil, &siprec.Refusal{Code: 503, Reason: "Recording Store Unavailable", RetryAfter: retryAfter}
 	}
 	k.r.kin.Enter(rec.ID())
+	k.r.desk.Book.Begin(rec.ID(), k.decision.Line, time.Now())
 	a, err := k.open(rec, c)
 	if err != nil {
 		k.r.log.Error("call not admitted: no media", "recording", rec.ID(), "err", err)
@@ -219,6 +225,7 @@ func (k *call) open(rec *store.Recording, c siprec.Change) (*siprec.Answer, erro
 		return nil, err
 	}
 	k.rec, k.media, k.start, k.sink = rec, m, start, sink
+	k.watch.alarm = assure.Watch{}
 	k.event("established", "%s", k.decision.Reason)
 	a, err := k.applyLocked(c.Offer)
 	if err != nil {
@@ -295,12 +302,18 @@ func (k *call) closing(end siprec.End, sum media.Summary) store.Closing {
 	if slices.ContainsFunc(sum.Streams, func(s media.StreamStats) bool { return s.Stray > manyStrays }) {
 		k.flag("second sender on a stream")
 	}
-	quality, err := json.Marshal(account.Quality(sum.Streams, k.layout))
+	streams := account.Quality(sum.Streams, k.layout)
+	for _, f := range k.r.desk.Close(&k.watch.alarm, k.rec.ID(), k.start, end.At, streams) {
+		k.flag(f)
+	}
+	k.r.desk.Ended(k.rec.ID(), sum, k.flags)
+	quality, err := json.Marshal(streams)
 	if err != nil {
 		k.r.log.Error("encode quality", "recording", k.rec.ID(), "err", err)
 	}
 	return store.Closing{
-		Ended: end.At, Samples: sum.Samples, Cause: end.Cause, Flags: k.flags,
+		// Not end.At itself: the wall clock may have been set since the start.
+		Ended: k.start.Add(end.At.Sub(k.start)), Samples: sum.Samples, Cause: end.Cause, Flags: k.flags,
 		Gaps: account.Gaps(sum.Gaps, k.layout), Quality: quality, Details: k.details(),
 	}
 }

@@ -53,7 +53,7 @@ func (k *call) apply(offer *sdp.Description) (*siprec.Answer, error) {
 
 func (k *call) applyLocked(offer *sdp.Description) (*siprec.Answer, error) {
 	a := &siprec.Answer{Addr: k.r.cfg.Address}
-	sides := k.attribute(offer)
+	seats := k.attribute(offer)
 	for len(k.legs) < len(offer.Media) {
 		k.legs = append(k.legs, nil)
 	}
@@ -63,7 +63,7 @@ func (k *call) applyLocked(offer *sdp.Description) (*siprec.Answer, error) {
 	open := 0
 	var failed error
 	for i, m := range offer.Media {
-		am, err := k.applyLine(i, m, sides[i])
+		am, err := k.applyLine(i, m, seats[i])
 		if err != nil { // the other lines go on: a part of a call is better than none
 			k.flag("stream without a port")
 			am, failed = k.unwanted(m), err
@@ -79,7 +79,7 @@ func (k *call) applyLocked(offer *sdp.Description) (*siprec.Answer, error) {
 }
 
 // applyLine opens, changes or closes the leg of one media line.
-func (k *call) applyLine(i int, m sdp.Media, side side) (siprec.AnswerMedia, error) {
+func (k *call) applyLine(i int, m sdp.Media, side sides.Seat) (siprec.AnswerMedia, error) {
 	g := terms.Of(m)
 	l := k.legs[i]
 	sec, why := k.secure(m, l.security())
@@ -87,7 +87,7 @@ func (k *call) applyLine(i int, m sdp.Media, side side) (siprec.AnswerMedia, err
 		return k.untaken(i, m, why), nil
 	}
 	cfg := media.StreamConfig{
-		Name: m.Label, Side: side.of, Codecs: g.Codecs,
+		Name: m.Label, Side: side.Side, Codecs: g.Codecs,
 		Source: netip.AddrPortFrom(m.Addr, uint16(m.Port)), Hold: m.OnHold() || k.book.Muted(k.id.Parties, i, m.Label),
 		Keys: sec.Keys, Digits: k.decision.DTMF,
 	}
@@ -102,12 +102,12 @@ func (k *call) applyLine(i int, m sdp.Media, side side) (siprec.AnswerMedia, err
 		}
 		l = &leg{stream: s, label: m.Label, cfg: cfg}
 		k.legs[i] = l
-		k.event("stream", "%s opened, %s", cfg.Name, k.channel(side.of))
+		k.event("stream", "%s opened, %s", cfg.Name, k.channel(side.Side))
 	} else {
 		k.change(l, m.Label, cfg)
 	}
 	k.secured(cfg.Name, sec, l.sec)
-	l.hold, l.named, l.sec = m.OnHold(), side.named, sec
+	l.hold, l.named, l.sec = m.OnHold(), side.Named, sec
 	direction := sdp.RecvOnly
 	if m.Direction == sdp.Inactive || m.Direction == sdp.RecvOnly {
 		direction = sdp.Inactive
@@ -188,6 +188,7 @@ func (k *call) nameLine() {
 	k.event("line", "%s", d.Reason)
 	k.flags = slices.DeleteFunc(k.flags, func(f string) bool { return f == unidentifiedFlag })
 	k.rec.Attribute(d.Line, d.Queue, decision)
+	k.r.desk.Book.Move(k.rec.ID(), d.Line)
 }
 
 // discard turns the call into one that is not recorded. The caller holds mu.
@@ -203,6 +204,7 @@ func (k *call) discard() {
 // drop throws a recording away.
 func (r *Recorder) drop(rec *store.Recording) {
 	r.kin.Leave(rec.ID())
+	r.desk.Book.Drop(rec.ID())
 	rec.Discard()
 	r.kin.Left(rec.ID())
 }

@@ -11,63 +11,19 @@ import (
 	"siprecd/store"
 )
 
-// side is where a media line is heard, and whether the metadata says so.
-type side struct {
-	of    media.Side
-	named bool
-}
-
-// attribute gives every media line its side: by the metadata where a party
-// sends it, else the one it had, else the first audio line is the caller's and
-// the rest are ours, and the recording is flagged. Metadata that would put all
-// of several audio lines on one side (a label that stands twice, a stream that
-// two parties send) tells nothing.
-func (k *call) attribute(offer *sdp.Description) []side {
-	sides := make([]side, len(offer.Media))
-	var audio []int
-	heard := map[media.Side]bool{}
-	for i, m := range offer.Media {
-		if m.Kind != "audio" {
-			continue
+// attribute gives every media line its side, and flags a recording where the
+// metadata did not tell all of them.
+func (k *call) attribute(offer *sdp.Description) []sides.Seat {
+	seats, sure := sides.Attribute(offer, k.sideOf, func(i int) (sides.Seat, bool) {
+		if i >= len(k.legs) || k.legs[i] == nil {
+			return sides.Seat{}, false
 		}
-		of, ok := k.sideOf(i, m.Label)
-		switch {
-		case ok:
-		case i < len(k.legs) && k.legs[i] != nil:
-			of, ok = k.legs[i].cfg.Side, k.legs[i].named
-		case len(audio) == 1 && sides[audio[0]].named: // the other side of the one that is known
-			of = other(sides[audio[0]].of)
-		case len(audio) > 0:
-			of = media.Right
-		}
-		if !ok {
-			k.flag("channels by order")
-		}
-		sides[i], heard[of] = side{of, ok}, true
-		audio = append(audio, i)
-	}
-	if len(audio) > 1 && len(heard) == 1 {
+		return sides.Seat{Side: k.legs[i].cfg.Side, Named: k.legs[i].named}, true
+	})
+	if !sure {
 		k.flag("channels by order")
-		byOrder(audio, sides)
 	}
-	return sides
-}
-
-// byOrder gives the first audio line to the caller and the rest to us.
-func byOrder(audio []int, sides []side) {
-	for n, i := range audio {
-		sides[i] = side{of: media.Right}
-		if n == 0 {
-			sides[i].of = media.Left
-		}
-	}
-}
-
-func other(s media.Side) media.Side {
-	if s == media.Left {
-		return media.Right
-	}
-	return media.Left
+	return seats
 }
 
 // sideOf is the side of the party that sends media line i.

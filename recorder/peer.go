@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"siprecd/recorder/account"
 	"siprecd/recorder/treat"
 	"siprecd/siprec"
 	"siprecd/store"
@@ -57,17 +58,7 @@ func (r *Recorder) peerFacts(s *Status, server Server, calls []*call) {
 	}
 	rows, strangers := server.Peers()
 	for _, p := range rows {
-		row := Peer{
-			Address: p.Addr.String(), Transport: p.Network, LastOptions: p.LastOptions.UTC(), LastInvite: p.LastInvite.UTC(),
-			Live: live[p.Addr], Calls: p.Calls, Refusals: p.Refusals, Options: r.peer(p.Addr).Words(),
-		}
-		if !p.Refused.At.IsZero() {
-			row.Refused = &Refused{At: p.Refused.At.UTC(), Method: p.Refused.Method, Code: p.Refused.Code, Reason: p.Refused.Reason}
-		}
-		if c := p.TLS; c != nil {
-			row.TLS = &PeerTLS{Version: c.Version, Subject: c.Subject, Names: slices.Clone(c.Names), Expires: c.Expires, Fingerprint: c.Fingerprint}
-		}
-		s.Peers = append(s.Peers, row)
+		s.Peers = append(s.Peers, account.Peer(p, live[p.Addr], r.peer(p.Addr).Words()))
 	}
 	s.Strangers = Strangers{Count: strangers.Count}
 	if strangers.Count > 0 {

@@ -1,33 +1,32 @@
 package recorder
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"time"
 
-	"siprecd/media"
+	"siprecd/recorder/guard"
 	"siprecd/siprec"
-	"siprecd/store"
 )
 
-// What the checks of readiness allow.
-const (
-	retryAfter    = 10 * time.Second // told with every 503
-	maxJournalAge = 5 * time.Second  // audio not yet durable
-	maxLate       = time.Second      // the media path behind its plan
-	minFreePorts  = 4                // media ports left for a next call
-)
+// retryAfter is told with every 503.
+const retryAfter = 10 * time.Second
 
 // Admit says whether a new call can be taken: nil, or the refusal that both
 // INVITE and OPTIONS are answered with. /readyz says the same.
 func (r *Recorder) Admit() error {
 	for _, c := range r.Ready() {
 		if !c.OK {
-			return &siprec.Refusal{Code: 503, Reason: "Service Unavailable", RetryAfter: retryAfter,
-				Warning: fmt.Sprintf("399 siprecd %q", c.Name+": "+c.Error)}
+			return refuse(fmt.Errorf("%s: %s", c.Name, c.Error))
 		}
 	}
 	return nil
+}
+
+// refuse is the refusal of a call that would be taken at a better time.
+func refuse(why error) *siprec.Refusal {
+	return &siprec.Refusal{Code: 503, Reason: "Service Unavailable", RetryAfter: retryAfter,
+		Warning: fmt.Sprintf("399 siprecd %q", why.Error())}
 }
 
 // Ready lists the conditions of readiness, always all of them in one order.
@@ -37,39 +36,16 @@ func (r *Recorder) Ready() []Check {
 	defer r.mu.Unlock()
 	now := time.Now().UTC()
 	var out []Check
-	for _, v := range verdicts(r.draining, h, load, r.cfg.Reserve) {
-		out = append(out, r.check(now, v.name, v.err))
+	all := guard.Verdicts(!r.draining.IsZero(), h, load, r.cfg.Reserve, r.guard.Admit(load.Calls))
+	for _, v := range append(all, guard.Verdict{Name: "files", Err: r.files.Err(now)}) {
+		out = append(out, r.check(now, v.Name, v.Err))
 	}
 	return out
 }
 
-// verdict is one condition of readiness; nil is good.
-type verdict struct {
-	name string
-	err  error
-}
-
-// verdicts judges the facts. The words hold no figure that changes by itself:
-// who follows the status would be told anew each time.
-func verdicts(draining bool, h store.Health, load media.Load, reserve uint64) []verdict {
-	v := []verdict{{name: "serving"}, {"store", errors.Join(h.LastError, h.StuckError)}, {name: "journal"}, {"disk", h.DiskError}, {name: "media"}, {name: "ports"}}
-	if draining {
-		v[0].err = errors.New("the recorder is stopping and takes no new calls")
-	}
-	if h.JournalAge > maxJournalAge {
-		v[2].err = fmt.Errorf("audio has been waiting for the disk for more than %.0f s", maxJournalAge.Seconds())
-	}
-	if h.DiskError == nil && h.DiskFree < reserve {
-		v[3].err = fmt.Errorf("less than the reserve of %d MiB is free", reserve>>20)
-	}
-	if load.Late > maxLate {
-		v[4].err = fmt.Errorf("media is handled more than %.0f s late: the machine is too busy", maxLate.Seconds())
-	}
-	if load.PortsTotal-load.PortsUsed < minFreePorts {
-		v[5].err = fmt.Errorf("fewer than %d of %d media ports are free", minFreePorts, load.PortsTotal)
-	}
-	return v
-}
+// Guard watches the load until ctx ends: see package guard. Without it every
+// call is admitted, however busy the machine is.
+func (r *Recorder) Guard(ctx context.Context) { r.guard.Run(ctx, r.cfg.Media, r.log) }
 
 // check renders one verdict and remembers since when it holds. The caller
 // holds mu.

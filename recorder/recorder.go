@@ -32,6 +32,10 @@ import (
 	"time"
 
 	"siprecd/media"
+	"siprecd/recorder/alarm"
+	"siprecd/recorder/assure"
+	"siprecd/recorder/files"
+	"siprecd/recorder/guard"
 	"siprecd/recorder/kin"
 	"siprecd/recorder/recall"
 	"siprecd/siprec"
@@ -53,6 +57,8 @@ type Config struct {
 	Reserve        uint64                       // bytes free on the store's disk below which new calls get 503
 	Peer           func(netip.Addr) PeerOptions // how a client is treated; nil: by RefuseUnlisted and the defaults
 	MediaTimeout   time.Duration                // how long no media may come, on legs that are not on hold, before a session is given up; 0: 30 s
+	Alarms         alarm.Limits                 // when a leg of a live call is at fault
+	Dir            string                       // where the account of completeness is kept; "": nowhere
 	Version        string
 	Log            *slog.Logger
 }
@@ -64,15 +70,18 @@ type Recorder struct {
 	log     *slog.Logger
 	started time.Time
 	kin     *kin.Table
+	guard   *guard.Guard
+	desk    *assure.Desk
 
 	mu        sync.Mutex       // guards what follows
 	calls     map[string]*call // by session id
 	decisions map[string]uint64
 	warnings  map[string]uint64
 	checks    map[string]Check // last verdicts, to know since when
-	draining  bool
+	draining  time.Time        // since when no new call is taken; zero: they are
 	server    Server
 	book      recall.Book // calls that ended lately
+	files     files.Watch
 }
 
 // Server is what the recorder asks of the SIP side for its status.
@@ -86,16 +95,19 @@ type Server interface {
 // New returns a Recorder that records nothing until a siprec.Server calls it.
 // ctx must outlive every session: its end cuts the finishing of recordings short.
 func New(ctx context.Context, cfg Config) *Recorder {
+	log := cfg.Log.With("part", "recorder")
 	return &Recorder{
 		ctx:       ctx,
 		cfg:       cfg,
-		log:       cfg.Log.With("part", "recorder"),
+		log:       log,
 		started:   time.Now(),
 		calls:     map[string]*call{},
 		decisions: map[string]uint64{},
 		warnings:  map[string]uint64{},
 		checks:    map[string]Check{},
 		kin:       kin.New(),
+		guard:     guard.New(cfg.Complexity),
+		desk:      assure.New(cfg.Dir, cfg.Rules.Location(), cfg.Alarms, log),
 	}
 }
 
@@ -110,7 +122,9 @@ func (r *Recorder) Attach(s Server) {
 func (r *Recorder) Drain() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.draining = true
+	if r.draining.IsZero() {
+		r.draining = time.Now()
+	}
 }
 
 // Open implements siprec.Handler: policy first, then what was offered, then
@@ -134,6 +148,7 @@ func (r *Recorder) Open(ctx context.Context, s *siprec.Session, c siprec.Change)
 	}
 	a, err := k.begin(ctx, c)
 	if err != nil {
+		r.desk.Refused(d.Line, err)
 		return nil, err
 	}
 	r.add(k)

@@ -5,11 +5,11 @@ import (
 	"maps"
 	"slices"
 	"time"
-)
 
-// noMediaAfter is how long a leg may be without a packet before that is a
-// problem; silentAfter how long it may be silent before it is told.
-const noMediaAfter = 10 * time.Second
+	"siprecd/recorder/account"
+	"siprecd/recorder/assure"
+	"siprecd/recorder/facts"
+)
 
 // Status gathers the facts of this moment.
 func (r *Recorder) Status() Status {
@@ -21,14 +21,18 @@ func (r *Recorder) Status() Status {
 	r.mu.Lock()
 	s.Decisions, s.Warnings = maps.Clone(r.decisions), maps.Clone(r.warnings)
 	calls := slices.Collect(maps.Values(r.calls))
-	server := r.server
+	server, since := r.server, r.draining
 	r.mu.Unlock()
+	if !since.IsZero() {
+		s.Draining = &facts.Draining{Since: since.UTC(), Left: r.Recording()}
+	}
 	if server != nil {
 		s.Listen, s.Refusals = server.Addrs(), server.Counters()
 		r.peerFacts(&s, server, calls)
 	}
 	for _, k := range calls {
 		if c, ok := k.live(now); ok {
+			s.Alarms = append(s.Alarms, c.Alarms...)
 			s.Calls = append(s.Calls, c)
 		} else {
 			s.Discarded++
@@ -37,23 +41,12 @@ func (r *Recorder) Status() Status {
 	slices.SortFunc(s.Calls, func(a, b LiveCall) int {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.ID, b.ID))
 	})
-	r.storeFacts(&s)
+	account.Store(&s, r.cfg.Store.Health())
+	s.Audit = account.Audit(r.cfg.Store.AuditHealth())
+	s.Load = r.guard.Facts(r.cfg.Media.Load())
+	r.desk.Fill(&s, now)
 	s.Judge()
 	return s
-}
-
-// storeFacts copies the store's health into a status.
-func (r *Recorder) storeFacts(s *Status) {
-	h := r.cfg.Store.Health()
-	s.Recordings = Totals{Live: h.Live, Finished: h.Finished, Interrupted: uint64(h.Recovered), Stored: uint64(h.Recordings)}
-	s.Journal = Journal{
-		AgeSeconds: h.JournalAge.Seconds(), PendingBytes: int64(h.PendingBytes),
-		CommitMS: float64(h.LastCommit.Microseconds()) / 1000, Missed: h.Missed,
-	}
-	if h.LastError != nil {
-		s.Journal.Error = h.LastError.Error()
-	}
-	s.Disk = Disk{FreeBytes: h.DiskFree, TotalBytes: h.DiskTotal}
 }
 
 // live is a recorded call as the status shows it; false for a session that is
@@ -67,24 +60,33 @@ func (k *call) live(now time.Time) (LiveCall, bool) {
 	c := LiveCall{
 		ID: k.rec.ID(), Line: k.decision.Line, Queue: k.decision.Queue, Since: k.start.UTC(),
 		Peer: k.session.Peer().String(), Via: k.session.Transport(), Told: k.metadata.String(),
-		Seconds: now.Sub(k.start).Seconds(), Flags: slices.Clone(k.flags), Legs: []Leg{},
+		Seconds: now.Sub(k.start).Seconds(), Stored: k.rec.Durable().Seconds(), Flags: slices.Clone(k.flags), Legs: []Leg{},
 	}
 	if k.media == nil {
 		return c, true
 	}
 	for _, s := range k.media.Stats() {
-		last, age := s.LastPacket, now.Sub(s.LastPacket).Seconds()
-		if last.IsZero() {
-			last, age = k.start, -1
-		}
-		c.Legs = append(c.Legs, Leg{
-			Label: s.Name, Channel: k.channel(s.Side), Port: s.Port, Packets: s.Packets, Lost: s.Lost, LastPacketAge: age,
-			Late: s.Late, Duplicate: s.Duplicate, WrongSource: s.WrongSource, NotAgreed: s.NotAgreed, Stray: s.Stray,
-			LevelDB: s.Level, SilentSeconds: s.Silent.Seconds(), Hold: s.Hold,
-			NoMedia:  !s.Hold && now.Sub(last) > noMediaAfter,
-			Security: cmp.Or(s.Security.Suite, s.Security.Method), AuthFailed: s.Security.Failed,
-			Replays: s.Security.Replays, Blocked: s.Security.Blocked,
-		})
+		c.Legs = append(c.Legs, account.Leg(s, k.layout, k.start, now))
 	}
+	c.Alarms = assure.Alarms(&k.watch.alarm, c)
 	return c, true
 }
+
+// Recording is how many calls are being recorded.
+func (r *Recorder) Recording() (n int) {
+	r.mu.Lock()
+	calls := slices.Collect(maps.Values(r.calls))
+	r.mu.Unlock()
+	for _, k := range calls {
+		k.mu.Lock()
+		if k.rec != nil {
+			n++
+		}
+		k.mu.Unlock()
+	}
+	return n
+}
+
+// Report pins a fault of the machine or its surroundings on the status, or
+// takes it down with an empty text; see package faults.
+func (r *Recorder) Report(name, text string) { r.desk.Board.Set(name, text) }

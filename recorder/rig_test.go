@@ -16,6 +16,7 @@ import (
 
 	"siprecd/media"
 	"siprecd/recorder"
+	"siprecd/recorder/alarm"
 	"siprecd/siprec"
 	"siprecd/store"
 	"siprecd/store/policy"
@@ -102,6 +103,7 @@ func newRig(t *testing.T, change func(*recorder.Config)) *rig {
 	cfg := recorder.Config{
 		Rules: rules, Store: r.store, Media: engine, Address: netip.MustParseAddr("127.0.0.1"),
 		Layout: media.Stereo, Bitrate: 36000, Complexity: 5, Version: "test", Log: log,
+		Alarms: alarm.Limits{NoMedia: 8 * time.Second, Silence: time.Minute},
 	}
 	if change != nil {
 		change(&cfg)

@@ -15,4 +15,10 @@ type (
 	Journal   = facts.Journal
 	Disk      = facts.Disk
 	Check     = facts.Check
+	Load      = facts.Load
+	Alarm     = facts.Alarm
+	Fault     = facts.Fault
+	Draining  = facts.Draining
+	Day       = facts.Day
+	Line      = facts.Line
 )

@@ -70,6 +70,7 @@ func (k *call) take(ctx context.Context, from *call, c siprec.Change) (*siprec.A
 		return nil, fmt.Errorf("begin the next recording of a session: %w", err)
 	}
 	k.rec = rec
+	k.r.desk.Book.Begin(rec.ID(), k.decision.Line, k.start)
 	k.event("established", "%s", k.decision.Reason)
 	k.inherit(from)
 	k.r.kin.Join(rec.ID(), store.Row{ID: from.rec.ID(), State: store.Finished}, "recording session")

@@ -1,7 +1,6 @@
 package recorder
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 
@@ -47,19 +46,7 @@ func (k *call) traced() Traced {
 	if streams == nil && k.media != nil {
 		streams = k.media.Stats()
 	}
-	for _, s := range streams {
-		if !s.FirstPacket.IsZero() {
-			t.Events = append(t.Events, trace.Event{At: s.FirstPacket.UTC(), Kind: "media",
-				Text: fmt.Sprintf("first packet of %s, %s, on port %d", s.Name, k.channel(s.Side), s.Port)})
-		}
-	}
-	for _, g := range k.summary.Gaps {
-		text := fmt.Sprintf("%s, %s, %.2f s: %s", g.Stream, k.channel(g.Side), (g.To - g.From).Seconds(), g.Reason)
-		if g.Packets > 0 {
-			text += fmt.Sprintf(", %d packets", g.Packets)
-		}
-		t.Events = append(t.Events, trace.Event{At: k.start.Add(g.From).UTC(), Kind: "gap", Text: text})
-	}
+	t.Events = append(t.Events, recall.Events(streams, k.summary.Gaps, k.start, k.layout)...)
 	slices.SortStableFunc(t.Events, func(a, b trace.Event) int { return a.At.Compare(b.At) })
 	return t
 }

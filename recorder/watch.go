@@ -4,10 +4,15 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
+	"siprecd/recorder/assure"
 	"siprecd/recorder/vigil"
 )
+
+// lookEvery is how often the watchman looks, at least.
+const lookEvery = 500 * time.Millisecond
 
 // mediaTimeout is Config.MediaTimeout unless set; maxInvites caps the
 // re-INVITEs of ours by which a session's media is asked for.
@@ -19,6 +24,7 @@ const (
 // watch is what the watchman knows of a call.
 type watch struct {
 	vigil.Watch
+	alarm    assure.Watch
 	metadata bool   // there has been a readable document
 	invites  int    // re-INVITEs of ours
 	cause    string // why we hung up
@@ -27,7 +33,11 @@ type watch struct {
 // Watch ends sessions that have lost their client and begins to record those
 // whose campaign has begun. It returns when ctx ends.
 func (r *Recorder) Watch(ctx context.Context) {
-	tick := time.NewTicker(r.patience() / 30)
+	var saving sync.WaitGroup
+	defer saving.Wait()
+	r.desk.Recall(ctx, r.cfg.Store, r.started)
+	saving.Go(func() { r.desk.Book.Run(ctx) })
+	tick := time.NewTicker(min(r.patience()/30, lookEvery))
 	defer tick.Stop()
 	for {
 		select {
@@ -35,8 +45,13 @@ func (r *Recorder) Watch(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			r.mu.Lock()
-			calls := slices.Collect(maps.Values(r.calls))
+			calls, server := slices.Collect(maps.Values(r.calls)), r.server
 			r.mu.Unlock()
+			if server != nil {
+				counters := server.Counters()
+				counters["panic"] += uint64(r.cfg.Media.Load().Broken)
+				r.desk.Refusals(now, counters)
+			}
 			for _, k := range calls {
 				k.look(now)
 			}
@@ -59,8 +74,16 @@ func (k *call) look(now time.Time) {
 		return
 	}
 	var f vigil.Facts
+	if k.media != nil && k.media.Broken() != "" { // what comes next may be good again
+		k.watch.cause = "media fault"
+		k.flag("media fault")
+		k.r.log.Error("session ended: its media could not be handled", "session", k.session.ID(), "panic", k.media.Broken())
+		k.session.Hangup("internal error")
+		return
+	}
 	if k.rec != nil {
 		f = k.mediaFacts()
+		k.alarms(now)
 	} else if k.wanted(now) {
 		k.watch.invites++
 		k.watch.Stirred(now)
@@ -96,7 +119,28 @@ func (k *call) mediaFacts() vigil.Facts {
 		if s.LastPacket.After(f.Last) {
 			f.Last = s.LastPacket
 		}
-		f.Waiting = f.Waiting || !s.Hold && slices.ContainsFunc(k.legs, func(l *leg) bool { return l != nil && l.stream.Port() == s.Port })
+		f.Waiting = f.Waiting || !s.Hold && k.agreed(s.Port)
 	}
 	return f
+}
+
+// agreed says that a port is still that of a leg.
+func (k *call) agreed(port int) bool {
+	return slices.ContainsFunc(k.legs, func(l *leg) bool { return l != nil && l.stream.Port() == port })
+}
+
+// alarms judges the call's legs. The caller holds mu.
+func (k *call) alarms(now time.Time) {
+	news := false
+	s := assure.Streams{Stats: k.media.Stats(), Layout: k.layout, Open: k.agreed}
+	k.r.desk.Look(&k.watch.alarm, now, k.rec.ID(), s, func(what string, kind assure.Kind, begun bool) {
+		news = true
+		k.event("alarm", "%s", what)
+		if begun {
+			k.flag(assure.Flag(kind))
+		}
+	})
+	if news {
+		k.saveLocked()
+	}
 }

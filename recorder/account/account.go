@@ -27,6 +27,16 @@ type Stream struct {
 	Security    string `json:"security,omitempty"` // SRTP suite; "dtls" if its handshake came to nothing
 	AuthFailed  uint64 `json:"auth_failed,omitempty"`
 	Replays     uint64 `json:"replays,omitempty"`
+
+	Alarms []Alarm `json:"alarms,omitempty"` // when it was at fault
+}
+
+// Alarm is a stretch of a stream in which it was at fault, in seconds since
+// the call's start; see package alarm for the kinds.
+type Alarm struct {
+	Kind string  `json:"kind"`
+	From float64 `json:"from"`
+	To   float64 `json:"to"`
 }
 
 // Quality is the media path's account of a call's streams.

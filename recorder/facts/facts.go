@@ -31,6 +31,94 @@ type Status struct {
 	Peers      []Peer            `json:"peers"` // recording clients heard since start, by address
 	Strangers  Strangers         `json:"strangers"`
 	Problems   []string          `json:"problems,omitempty"` // what is wrong now, a sentence each
+
+	Load  Load  `json:"load"`
+	Audit Audit `json:"audit"`
+
+	Alarms       []Alarm           `json:"alarms"`             // legs of live calls that are at fault, by call
+	AlarmsRaised map[string]uint64 `json:"alarms_raised"`      // since start, by kind
+	Faults       []Fault           `json:"faults"`             // of the machine and its surroundings; new calls are taken all the same
+	Draining     *Draining         `json:"draining,omitempty"` // nil: it is not stopping
+	Completeness []Day             `json:"completeness"`       // today and yesterday, newest first
+}
+
+// Audit is the log of what is done with recordings.
+type Audit struct {
+	Leaves     int64       `json:"leaves"`      // of the tree that is written to
+	Waiting    int         `json:"waiting"`     // events not yet on disk
+	Checkpoint string      `json:"checkpoint"`  // newest signed note: keep it elsewhere
+	At         time.Time   `json:"at,omitzero"` // when it was signed
+	Error      string      `json:"error,omitempty"`
+	Sinks      []AuditSink `json:"sinks"` // where checkpoints go
+}
+
+// AuditSink is one place outside that checkpoints go to.
+type AuditSink struct {
+	Target string    `json:"target"`
+	Sent   time.Time `json:"sent,omitzero"`   // the latest that arrived
+	Error  string    `json:"error,omitempty"` // why they do not arrive now
+}
+
+// Load is how much there is to do, and what is done about too much of it.
+type Load struct {
+	Media      float64   `json:"media_busy"`     // share of its time that the busiest media worker works, 0 to 1
+	Process    float64   `json:"process_busy"`   // share of the processors that the process uses, 0 to 1
+	LateMS     float64   `json:"late_ms"`        // of the media worker that is the latest
+	Complexity int       `json:"complexity"`     // that calls are encoded with, at most
+	Configured int       `json:"configured"`     // and what it would be
+	Refusing   bool      `json:"refusing"`       // new calls, for want of time
+	Since      time.Time `json:"since,omitzero"` // of the latest step
+	Down       uint64    `json:"steps_down"`     // since start
+	Up         uint64    `json:"steps_up"`       // since start
+	PortsUsed  int       `json:"ports_used"`     // of media
+	PortsTotal int       `json:"ports_total"`
+}
+
+// Alarm is a leg of a live call that is at fault.
+type Alarm struct {
+	Call    string    `json:"call"` // recording id
+	Line    string    `json:"line"`
+	Leg     string    `json:"leg"` // its label
+	Channel string    `json:"channel"`
+	Kind    string    `json:"kind"`  // undecryptable, one-way, no media, silent; see package alarm
+	Since   time.Time `json:"since"` // when the fault began
+}
+
+// Fault is something that is wrong although calls are recorded.
+type Fault struct {
+	Name  string    `json:"name"` // stable, e.g. certificate
+	Text  string    `json:"text"` // a sentence without its full stop
+	Since time.Time `json:"since"`
+}
+
+// Draining says that the recorder stops: it takes no new calls.
+type Draining struct {
+	Since time.Time `json:"since"`
+	Left  int       `json:"calls_left"` // calls being recorded
+}
+
+// Day is the account of one day, by the policy's clock. It counts calls by the
+// day on which they were offered.
+type Day struct {
+	Date  string `json:"date"` // YYYY-MM-DD
+	Lines []Line `json:"lines"`
+	All   Line   `json:"all"` // the sum; its name is empty
+}
+
+// Line is the account of one line's day.
+type Line struct {
+	Name        string            `json:"line"`                 // "": not known
+	Offered     uint64            `json:"offered"`              // calls that were to be recorded
+	Recorded    uint64            `json:"recorded"`             // of them, those that were accepted, durably
+	Finished    uint64            `json:"finished"`             // of those, ended in good order
+	Interrupted uint64            `json:"interrupted"`          // cut off by a crash
+	Refused     map[string]uint64 `json:"refused,omitempty"`    // offered and not recorded, by reason
+	Flagged     map[string]uint64 `json:"flagged,omitempty"`    // recordings with alarms, by kind
+	Seconds     float64           `json:"seconds"`              // recorded
+	GapSeconds  float64           `json:"gap_seconds"`          // of it, lost or without media, a channel each; holds are no gaps
+	Lost        uint64            `json:"lost_packets"`         // packets that did not come
+	Captured    *float64          `json:"captured,omitempty"`   // recorded / offered, 0 to 1; nil: nothing was offered
+	NotDurable  uint64            `json:"not_stored,omitempty"` // recordings with audio that the disk did not take
 }
 
 // Peer is one recording client, by its address.
@@ -81,7 +169,9 @@ type LiveCall struct {
 	Told    string    `json:"metadata"` // none, bad (unreadable), good
 	Since   time.Time `json:"since"`
 	Seconds float64   `json:"seconds"`
+	Stored  float64   `json:"stored_seconds"` // of it, what is on disk: a crash leaves this much
 	Flags   []string  `json:"flags,omitempty"`
+	Alarms  []Alarm   `json:"-"` // of its legs; the status lists those of all calls
 	Legs    []Leg     `json:"legs"`
 }
 
@@ -98,6 +188,7 @@ type Leg struct {
 	WrongSource   uint64  `json:"wrong_source"`
 	NotAgreed     uint64  `json:"not_agreed"`
 	Stray         uint64  `json:"stray"`                 // packets of a second sender on the stream, not played
+	Alarm         string  `json:"alarm,omitempty"`       // kind of the alarm that it has now
 	Security      string  `json:"security,omitempty"`    // SRTP suite; "dtls" before its handshake; "" for plain RTP
 	AuthFailed    uint64  `json:"auth_failed,omitempty"` // packets that are not authentic
 	Replays       uint64  `json:"replays,omitempty"`
@@ -134,7 +225,7 @@ type Disk struct {
 // Check is one condition of readiness: /readyz and the answer to OPTIONS come
 // from the same list.
 type Check struct {
-	Name  string    `json:"name"` // serving, store, journal, disk, media, ports
+	Name  string    `json:"name"` // serving, store, journal, disk, media, ports, files
 	OK    bool      `json:"ok"`
 	Since time.Time `json:"since"`
 	Error string    `json:"error,omitempty"`

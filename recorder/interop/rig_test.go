@@ -20,6 +20,7 @@ import (
 
 	"siprecd/media"
 	"siprecd/recorder"
+	"siprecd/recorder/alarm"
 	"siprecd/siprec"
 	"siprecd/store"
 	"siprecd/store/policy"
@@ -132,6 +133,7 @@ func newRig(t *testing.T, change func(*setup)) *rig {
 		rec: recorder.Config{
 			Address: netip.MustParseAddr("127.0.0.1"),
 			Layout:  media.Stereo, Bitrate: 36000, Complexity: 5, Version: "test", Log: log,
+			Alarms: alarm.Limits{NoMedia: 8 * time.Second, Silence: time.Minute},
 		},
 		sip: siprec.Config{
 			Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"},

@@ -108,28 +108,31 @@ func clean(st recorder.Status) recorder.Status {
 			leg.SilentSeconds = finite(leg.SilentSeconds, 0)
 			leg.LastPacketAge = finite(leg.LastPacketAge, -1)
 		}
-		if c.Legs == nil {
-			c.Legs = []recorder.Leg{}
-		}
+		c.Legs = list(c.Legs)
 	}
-	if st.Calls == nil {
-		st.Calls = []recorder.LiveCall{}
-	}
-	if st.Peers == nil {
-		st.Peers = []recorder.Peer{}
-	}
-	if st.Listen == nil {
-		st.Listen = []string{}
-	}
-	if st.Checks == nil {
-		st.Checks = []recorder.Check{}
-	}
+	st.Calls = list(st.Calls)
+	st.Peers = list(st.Peers)
+	st.Listen = list(st.Listen)
+	st.Checks = list(st.Checks)
 	st.Decisions = nonNil(st.Decisions)
 	st.Refusals = nonNil(st.Refusals)
 	st.Warnings = nonNil(st.Warnings)
+	st.AlarmsRaised = nonNil(st.AlarmsRaised)
+	st.Alarms = list(st.Alarms)
+	st.Faults = list(st.Faults)
+	st.Completeness = list(st.Completeness)
+	st.Audit.Sinks = list(st.Audit.Sinks)
 	st.Journal.AgeSeconds = finite(st.Journal.AgeSeconds, 0)
 	st.Journal.CommitMS = finite(st.Journal.CommitMS, 0)
 	return st
+}
+
+// list is a list that JSON shows as one, also when it is empty.
+func list[T any](l []T) []T {
+	if l == nil {
+		return []T{}
+	}
+	return l
 }
 
 func nonNil(m map[string]uint64) map[string]uint64 {

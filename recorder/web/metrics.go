@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"siprecd/recorder"
+	"siprecd/recorder/alarm"
 )
 
 // metricsHandler answers in OpenMetrics when the scraper asks for it.
@@ -77,6 +78,27 @@ func metricList() []metric {
 		{"peer_last_invite_timestamp_seconds", "When a recording client last sent an INVITE.", "peer"},
 		{"peer_certificate_expiry_timestamp_seconds", "When the certificate of a recording client expires.", "peer"},
 		{"strangers_refused_total", "Datagrams and connections dropped since start for not being on the allow-list.", ""},
+		{"alarms_active", "Streams of live calls that are at fault, by kind.", "kind"},
+		{"alarms_raised_total", "Alarms raised since start, by kind.", "kind"},
+		{"fault", "1 for each fault of the machine or its surroundings that lasts.", "fault"},
+		{"draining", "1 while the recorder waits for live calls to end, to stop.", ""},
+		{"day_calls_offered", "Calls of today that were to be recorded, by line.", "line"},
+		{"day_calls_recorded", "Calls of today that were accepted and recorded, by line.", "line"},
+		{"day_calls_finished", "Recordings of today that ended in good order, by line.", "line"},
+		{"day_calls_interrupted", "Recordings of today that a crash cut off, by line.", "line"},
+		{"day_calls_refused", "Calls of today that were to be recorded and were not, by line.", "line"},
+		{"day_calls_flagged", "Recordings of today with an alarm, by line.", "line"},
+		{"day_gap_seconds", "Seconds of today's recordings that were lost or brought no media, by line.", "line"},
+		{"day_captured_ratio", "Recorded of offered calls of today, by line; absent where none was offered.", "line"},
+		{"media_busy_ratio", "Share of its time that the busiest media worker works.", ""},
+		{"process_busy_ratio", "Share of the processors that the process uses, of those that it may use.", ""},
+		{"media_late_seconds", "How much later than planned media is handled.", ""},
+		{"media_complexity", "Complexity that calls are encoded with, at most.", ""},
+		{"media_complexity_configured", "Complexity that calls are meant to be encoded with.", ""},
+		{"media_ports_used", "Media ports in use.", ""},
+		{"media_ports", "Media ports that there are.", ""},
+		{"load_refusing", "1 while new calls are refused for want of time.", ""},
+		{"load_steps_total", "Steps that the capacity guard took since start: down is less complexity or no new calls.", "direction"},
 		{"status_followers", "Clients that follow /status.", ""},
 	}
 }
@@ -121,8 +143,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.gauge(ch, "recording_ok", number(st.OK))
 	c.gauge(ch, "status_followers", float64(c.server.feed.following()))
 	c.collectCalls(ch, st)
+	c.collectLoad(ch, st.Load)
 	c.collectStore(ch, st)
 	c.collectPeers(ch, st)
+	c.collectAlarms(ch, st)
+	if len(st.Completeness) > 0 {
+		c.collectDay(ch, st.Completeness[0])
+	}
 	for reason, n := range st.Decisions {
 		c.counter(ch, "policy_decisions_total", n, reason)
 	}
@@ -151,6 +178,19 @@ func (c *collector) collectCalls(ch chan<- prometheus.Metric, st recorder.Status
 	c.gauge(ch, "streams_on_hold", float64(hold))
 }
 
+func (c *collector) collectLoad(ch chan<- prometheus.Metric, l recorder.Load) {
+	c.gauge(ch, "media_busy_ratio", l.Media)
+	c.gauge(ch, "process_busy_ratio", l.Process)
+	c.gauge(ch, "media_late_seconds", l.LateMS/1000)
+	c.gauge(ch, "media_complexity", float64(l.Complexity))
+	c.gauge(ch, "media_complexity_configured", float64(l.Configured))
+	c.gauge(ch, "media_ports_used", float64(l.PortsUsed))
+	c.gauge(ch, "media_ports", float64(l.PortsTotal))
+	c.gauge(ch, "load_refusing", number(l.Refusing))
+	c.counter(ch, "load_steps_total", l.Down, "down")
+	c.counter(ch, "load_steps_total", l.Up, "up")
+}
+
 func (c *collector) collectStore(ch chan<- prometheus.Metric, st recorder.Status) {
 	c.counter(ch, "recordings_finished_total", st.Recordings.Finished)
 	c.counter(ch, "recordings_interrupted_total", st.Recordings.Interrupted)
@@ -161,6 +201,39 @@ func (c *collector) collectStore(ch chan<- prometheus.Metric, st recorder.Status
 	c.gauge(ch, "journal_ok", number(st.Journal.Error == ""))
 	c.gauge(ch, "storage_free_bytes", float64(st.Disk.FreeBytes))
 	c.gauge(ch, "storage_size_bytes", float64(st.Disk.TotalBytes))
+}
+
+// collectAlarms tells of every kind, also of one that never was: an absent
+// figure cannot be alarmed on.
+func (c *collector) collectAlarms(ch chan<- prometheus.Metric, st recorder.Status) {
+	active := map[string]int{}
+	for _, a := range st.Alarms {
+		active[a.Kind]++
+	}
+	for _, kind := range alarm.Kinds() {
+		c.gauge(ch, "alarms_active", float64(active[string(kind)]), string(kind))
+		c.counter(ch, "alarms_raised_total", st.AlarmsRaised[string(kind)], string(kind))
+	}
+	for _, f := range st.Faults {
+		c.gauge(ch, "fault", 1, f.Name)
+	}
+	c.gauge(ch, "draining", number(st.Draining != nil))
+}
+
+// collectDay tells a day's account: gauges, for they begin anew each day.
+func (c *collector) collectDay(ch chan<- prometheus.Metric, d recorder.Day) {
+	for _, l := range d.Lines {
+		for name, n := range map[string]uint64{
+			"day_calls_offered": l.Offered, "day_calls_recorded": l.Recorded, "day_calls_finished": l.Finished,
+			"day_calls_interrupted": l.Interrupted, "day_calls_refused": total(l.Refused), "day_calls_flagged": total(l.Flagged),
+		} {
+			c.gauge(ch, name, float64(n), l.Name)
+		}
+		c.gauge(ch, "day_gap_seconds", l.GapSeconds, l.Name)
+		if l.Captured != nil {
+			c.gauge(ch, "day_captured_ratio", *l.Captured, l.Name)
+		}
+	}
 }
 
 // collectPeers labels figures with addresses of clients, of which there are
@@ -196,6 +269,14 @@ func (c *collector) counter(ch chan<- prometheus.Metric, name string, n uint64, 
 		labels[i] = strings.ToValidUTF8(l, "\uFFFD")
 	}
 	ch <- prometheus.MustNewConstMetric(c.desc[name], prometheus.CounterValue, float64(n), labels...)
+}
+
+// total adds up what was counted by reason or by kind.
+func total(m map[string]uint64) (n uint64) {
+	for _, v := range m {
+		n += v
+	}
+	return n
 }
 
 func number(b bool) float64 {

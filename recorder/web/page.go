@@ -36,6 +36,12 @@ func newPage() *page {
 		"count": count,
 		"bytes": size,
 		"long":  long,
+		"part":  func(v float64) string { return percent(uint64(1000*v), 1000) },
+		"share": Share,
+		"all": func(l recorder.Line) recorder.Line {
+			l.Name = "All"
+			return l
+		},
 		"clock": func(t time.Time) string { return t.UTC().Format("15:04:05") },
 		"day":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
@@ -126,6 +132,8 @@ func newLegView(leg recorder.Leg) legView {
 	}
 	v.Bar = int(math.Round(min(max(leg.LevelDB+60, 0), 60))) // −60 dBov and less: empty
 	switch {
+	case leg.Alarm != "":
+		v.State, v.Trouble = strings.ToUpper(leg.Alarm[:1])+leg.Alarm[1:], true
 	case leg.NoMedia:
 		v.State, v.Trouble = "No media", true
 	case leg.Hold:
@@ -173,6 +181,17 @@ func percent(part, whole uint64) string {
 		return strconv.FormatFloat(p, 'f', 1, 64) + " %"
 	}
 	return strconv.FormatFloat(p, 'f', 0, 64) + " %"
+}
+
+// Share is a part of one, in per cent; never 100 when something is missing.
+func Share(of *float64) string {
+	if of == nil {
+		return "–"
+	}
+	if *of < 1 {
+		return strconv.FormatFloat(math.Floor(*of*10000)/100, 'f', 2, 64) + " %"
+	}
+	return "100 %"
 }
 
 // count groups thousands with a thin space that does not break.
