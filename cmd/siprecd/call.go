@@ -40,6 +40,7 @@ type callCmd struct {
 	Skew      float64       `help:"Our side's clock is fast by so many ppm." default:"0"`
 	Seed      uint64        `help:"Seed of loss, reorder and duplicate." default:"1"`
 	NoBye     bool          `help:"Vanish instead of ending the call."`
+	Shared    bool          `help:"Send the media of all calls from two ports: cheaper, for load."`
 
 	CA   string `help:"TLS: certificates that the recorder's is checked against." placeholder:"FILE" type:"existingfile"`
 	Cert string `help:"TLS: client certificate." placeholder:"FILE" type:"existingfile"`
@@ -85,7 +86,7 @@ func (c *callCmd) options(e *env) (siprectest.Options, error) {
 		Dialect: c.Dialect, Codec: c.Codec, Ptime: c.Ptime, Duration: c.Duration,
 		Loss: c.Loss, Reorder: c.Reorder, Duplicate: c.Duplicate, Seed: c.Seed,
 		Calls: c.Calls, Rate: c.Rate, Concurrent: c.Concurrent,
-		Faults: siprectest.Faults{NoBye: c.NoBye},
+		Faults: siprectest.Faults{NoBye: c.NoBye}, SharePorts: c.Shared,
 	}
 	if o.Target == "" || o.To == "" {
 		cfg, err := e.config()

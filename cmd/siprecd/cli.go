@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"siprecd/cmd/siprecd/auditing"
 	"siprecd/cmd/siprecd/config"
 )
 
@@ -18,18 +20,23 @@ type cli struct {
 	Config string   `help:"Configuration file. Without it: $$SIPRECD_CONFIG, ./siprecd.yaml, ./data/siprecd.yaml, /etc/siprecd/siprecd.yaml." placeholder:"FILE"`
 	Set    []string `help:"Override one key of the configuration, value in YAML; may be repeated." placeholder:"KEY=VALUE" sep:"none"`
 
-	Init    initCmd    `cmd:"" help:"Make a data folder: configuration, keys, example policy."`
-	Check   checkCmd   `cmd:"" help:"Check the configuration and the policy."`
-	Serve   serveCmd   `cmd:"" help:"Record calls until stopped."`
-	Doctor  doctorCmd  `cmd:"" help:"Examine disk, clock, keys and certificate, and place a call."`
-	Call    callCmd    `cmd:"" help:"Place SIPREC calls, as an SBC does, and say what was seen."`
-	Explain explainCmd `cmd:"" help:"Say whether a call is recorded, and why."`
-	List    listCmd    `cmd:"" help:"List the recordings, newest first."`
-	Export  exportCmd  `cmd:"" help:"Write a recording as one Opus file, or sealed as it is kept."`
-	Verify  verifyCmd  `cmd:"" help:"Check every byte that is kept."`
-	Decrypt decryptCmd `cmd:"" help:"Open a sealed export on any machine."`
-	Tail    tailCmd    `cmd:"" help:"Follow what the running server does."`
-	Trace   traceCmd   `cmd:"" help:"Show the SIP messages of a call that is live or ended lately."`
+	Init         initCmd          `cmd:"" help:"Make a data folder: configuration, keys, example policy."`
+	Check        checkCmd         `cmd:"" help:"Check the configuration and the policy."`
+	Serve        serveCmd         `cmd:"" help:"Record calls until stopped."`
+	Doctor       doctorCmd        `cmd:"" help:"Examine disk, clock, keys and certificate, and place a call."`
+	Call         callCmd          `cmd:"" help:"Place SIPREC calls, as an SBC does, and say what was seen."`
+	Explain      explainCmd       `cmd:"" help:"Say whether a call is recorded, and why."`
+	List         listCmd          `cmd:"" help:"List the recordings, newest first."`
+	Export       exportCmd        `cmd:"" help:"Write a recording as one Opus file, or sealed as it is kept."`
+	Erase        eraseCmd         `cmd:"" help:"Destroy recordings, so that no copy of them can be read."`
+	Verify       verifyCmd        `cmd:"" help:"Check every byte that is kept."`
+	Audit        auditing.Command `cmd:"" help:"Prove and show the log of what was done with recordings."`
+	Decrypt      decryptCmd       `cmd:"" help:"Open a sealed export on any machine."`
+	Tail         tailCmd          `cmd:"" help:"Follow what the running server does."`
+	Trace        traceCmd         `cmd:"" help:"Show the SIP messages of a call that is live or ended lately."`
+	Completeness completenessCmd  `cmd:"" help:"Show how many of a day's calls were recorded, line by line."`
+	Reconcile    reconcileCmd     `cmd:"" help:"Compare call records (CSV) with what was recorded."`
+
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
@@ -64,6 +71,9 @@ func (s silent) Unwrap() error { return s.error }
 
 // dispatch parses the arguments and runs the command that they name.
 func (e *env) dispatch(args []string) error {
+	if fips140.Enforced() { // age's keys are refused then, and making a hybrid one would never end
+		return usagef("GODEBUG=fips140=only is not supported: recordings are sealed with age, whose X25519 and ChaCha20-Poly1305 it forbids; fips140=on works")
+	}
 	var c cli
 	left := false // kong wanted to leave: help was shown
 	parser, err := kong.New(&c,
@@ -84,7 +94,7 @@ func (e *env) dispatch(args []string) error {
 		return usageError{err}
 	}
 	e.configPath, e.sets = c.Config, c.Set
-	return command.Run(e)
+	return command.Run(e, auditing.Opener(e.audited))
 }
 
 // config finds, reads and checks the configuration; warnings go to stderr.

@@ -68,7 +68,7 @@ func TestKillInMidCallLosesAtMostOneSecond(t *testing.T) {
 	s.run("verify")
 }
 
-func TestTermFinishesLiveRecordings(t *testing.T) {
+func TestInterruptFinishesLiveRecordings(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.start()
@@ -78,7 +78,7 @@ func TestTermFinishesLiveRecordings(t *testing.T) {
 		return len(rows) == 1 && time.Since(rows[0].Started) > 2*time.Second
 	})
 	stopped := time.Now()
-	s.kill(syscall.SIGTERM)
+	s.kill(syscall.SIGINT)
 	if took := time.Since(stopped); took > 10*time.Second {
 		t.Errorf("stopping took %v", took)
 	}

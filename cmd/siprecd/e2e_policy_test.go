@@ -95,6 +95,9 @@ func TestUnlistedCallLeavesNothing(t *testing.T) {
 				t.Errorf("listed: %+v", rows)
 			}
 			for name, size := range s.files() {
+				if strings.HasPrefix(name, "audit/") && size < before[name]+1000 {
+					continue // that a call was refused is booked: a leaf, no audio
+				}
 				if old, ok := before[name]; size > old {
 					t.Errorf("the call left %s of %d bytes (there before: %v, %d)", name, size, ok, old)
 				}

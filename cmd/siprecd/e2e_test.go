@@ -49,6 +49,7 @@ type server struct {
 	dir            string
 	udp, tcp, http string // host:port
 	sets           []string
+	ca             *authority // where the test has one
 	cmd            *exec.Cmd
 	log            *syncBuffer
 	done           chan error
@@ -59,8 +60,11 @@ func newServer(t *testing.T, sets ...string) *server {
 	t.Helper()
 	s := &server{t: t, dir: filepath.Join(t.TempDir(), "data")}
 	siprecd(t, "init", "--dir", s.dir)
-	sip := freePort(t)
-	s.udp, s.tcp, s.http = "127.0.0.1:"+sip, "127.0.0.1:"+sip, "127.0.0.1:"+freePort(t)
+	sip, web := freePort(t), freePort(t)
+	for web == sip {
+		web = freePort(t)
+	}
+	s.udp, s.tcp, s.http = "127.0.0.1:"+sip, "127.0.0.1:"+sip, "127.0.0.1:"+web
 	low := mediaPorts(t)
 	s.sets = append([]string{
 		"sip.listen=[udp://" + s.udp + ", tcp://" + s.tcp + "]",

@@ -67,6 +67,8 @@ func explainRead(id string, err error) error {
 		return fmt.Errorf("more than one recording begins with %q: give more of the id (siprecd list shows it)", id)
 	case errors.Is(err, store.ErrNotFound):
 		return fmt.Errorf("there is no recording %q", id)
+	case errors.Is(err, store.ErrErased):
+		return fmt.Errorf("recording %q was erased", id)
 	case errors.Is(err, store.ErrLive):
 		return fmt.Errorf("recording %q is still live: export it when the call has ended", id)
 	}

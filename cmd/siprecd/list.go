@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"siprecd/cmd/siprecd/tell"
-	"siprecd/recorder/web"
 	"siprecd/store"
 )
 
@@ -24,7 +22,7 @@ type listCmd struct {
 	JSON   bool   `help:"One JSON object per line, and no limit unless --limit says so."`
 	Line   string `help:"Only this line." placeholder:"NAME"`
 	Number string `help:"Only this caller, called number or agent, in any usual form." placeholder:"NUMBER"`
-	State  string `help:"Only these: live or finished." enum:"live,finished," default:""`
+	State  string `help:"Only these: live, finished or erased." enum:"live,finished,erased," default:""`
 	From   string `help:"Started at or after this time: RFC 3339, 2026-11-23, \"2026-11-23 10:00\" (UTC), or 24h for 24 hours ago." placeholder:"TIME"`
 	To     string `help:"Started before this time." placeholder:"TIME"`
 	Limit  *int   `help:"At most so many; 0 for all. Default: 50 in the table, all as JSON." placeholder:"N"`
@@ -102,11 +100,11 @@ func (c *listCmd) printJSON(e *env, s *store.Store, q store.Query) error {
 func (c *listCmd) printTable(e *env, s *store.Store, q store.Query) error {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "STARTED (UTC)\tLENGTH\tSTATE\tLINE\tCALLER\tCALLED\tAGENT\tID\tNOTES")
+	fmt.Fprintln(w, tell.RowHead)
 	n := 0
 	damaged := c.each(e, s, q, func(row store.Row) error {
 		n++
-		tableRow(w, row)
+		tell.Row(w, row)
 		return nil
 	})
 	if n == 0 {
@@ -148,40 +146,4 @@ func (c *listCmd) each(e *env, s *store.Store, q store.Query, do func(store.Row)
 		return fmt.Errorf("%d recording(s) could not be listed: siprecd verify says more", damaged)
 	}
 	return nil
-}
-
-// tableRow writes one row. Names and numbers came from outside: they must
-// not reach the terminal as they are.
-func tableRow(w io.Writer, r store.Row) {
-	line := r.Line
-	if r.Queue != "" {
-		line += " > " + r.Queue
-	}
-	notes := r.Flags
-	if r.Interrupted {
-		notes = append([]string{"interrupted"}, notes...)
-	}
-	cells := []string{
-		r.Started.UTC().Format(time.DateTime), tell.Length(r.Duration), string(r.State), line,
-		user(r.Caller), user(r.Called), user(r.Agent), r.ID, strings.Join(notes, ", "),
-	}
-	for i, c := range cells {
-		cells[i] = cmp.Or(web.Plain(c), "-")
-	}
-	if len(notes) == 0 {
-		cells[len(cells)-1] = ""
-	}
-	fmt.Fprintln(w, strings.Join(cells, "\t"))
-}
-
-// user is the part of an address that people read: 02079460123 of
-// sip:02079460123@example.org.
-func user(address string) string {
-	for _, scheme := range []string{"sip:", "sips:", "tel:"} {
-		if rest, ok := strings.CutPrefix(address, scheme); ok {
-			name, _, _ := strings.Cut(rest, "@")
-			return name
-		}
-	}
-	return address
 }

@@ -17,10 +17,21 @@ import (
 )
 
 // serveCmd runs the recorder until SIGINT or SIGTERM; SIGHUP reads the
-// certificates again.
+// certificates again. SIGTERM is a service manager's: live calls may end by
+// themselves for as long as shutdown.drain says. SIGINT is a person's at the
+// terminal who wants an end: live calls are ended with BYE and all is finished.
 type serveCmd struct {
 	Canary   bool   `help:"Place one call to the server itself first, and check its recording."`
 	Identity string `help:"Identity that opens the canary's recording. Default: keys/console.key in the store." short:"i" placeholder:"FILE" type:"path"`
+	Pprof    string `help:"Serve Go's profiles at this address, for example 127.0.0.1:6060; only addresses of this machine are taken." placeholder:"ADDR"`
+}
+
+// Validate refuses a wrong command line before anything is opened; kong calls it.
+func (c *serveCmd) Validate() error {
+	if c.Pprof == "" {
+		return nil
+	}
+	return app.Loopback(c.Pprof)
 }
 
 // Run serves. It fails before it has taken a call when anything that a call
@@ -31,18 +42,26 @@ func (c *serveCmd) Run(e *env) error {
 		return err
 	}
 	signal.Ignore(syscall.SIGPIPE)
-	reload := make(chan os.Signal, 1)
+	reload, end := make(chan os.Signal, 1), make(chan os.Signal, 2)
 	signal.Notify(reload, syscall.SIGHUP)
+	signal.Notify(end, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(reload)
+	defer signal.Stop(end)
 	a, err := app.New(context.WithoutCancel(e.ctx), cfg, buildVersion(), newLogger(cfg.Log, e.stderr))
 	if err != nil {
 		return err
 	}
 	failed := a.Start()
-	err = c.announce(e, a, cfg)
+	if c.Pprof != "" {
+		err = a.ServeProfiles(c.Pprof)
+	}
+	if err == nil {
+		err = c.announce(e, a, cfg)
+	}
 	for serving := err == nil; serving; {
 		select {
 		case <-e.ctx.Done():
+			err = a.Drain(e.stderr, end, failed)
 			serving = false
 		case err = <-failed:
 			serving = false

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"siprecd/recorder/tally"
 	"siprecd/recorder/web"
 	"siprecd/store"
 )
@@ -14,6 +15,9 @@ import (
 type verifyCmd struct {
 	ID   string `arg:"" optional:"" help:"Tell only the faults of this recording; the beginning of its id is enough."`
 	JSON bool   `help:"One JSON object per fault."`
+
+	Receipt  string `placeholder:"FILE" type:"path" help:"Check receipts of siprecd erase instead."`
+	SignedBy string `placeholder:"FILE" type:"path" help:"With --receipt: a recorder's keys/manifest.pub; then only the signature is checked, on any machine."`
 }
 
 // fault is a finding as JSON.
@@ -29,6 +33,9 @@ var errFaults = errors.New("faults were found")
 // Run tells the faults on stdout, one a line, and how it went on stderr. It
 // ends with 1 when there are any.
 func (c *verifyCmd) Run(e *env) error {
+	if c.Receipt != "" {
+		return checkReceipt(e, c.Receipt, c.SignedBy)
+	}
 	cfg, err := e.config()
 	if err != nil {
 		return err
@@ -44,12 +51,14 @@ func (c *verifyCmd) Run(e *env) error {
 	faults := 0
 	var failed error // of writing
 	log := slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelError}))
-	err = store.Verify(e.ctx, cfg.Store.Dir, log, func(f store.Finding) {
+	found := func(f store.Finding) {
 		if only == "" || f.Recording == only {
 			faults++
 			failed = errors.Join(failed, c.tell(e, f))
 		}
-	})
+	}
+	err = store.Verify(e.ctx, cfg.Store.Dir, log, found)
+	tally.Verify(cfg.Store.Dir, func(file string, err error) { found(store.Finding{File: file, Err: err}) })
 	if err = errors.Join(err, failed); err != nil {
 		return err
 	}

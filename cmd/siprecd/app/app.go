@@ -3,6 +3,7 @@
 //
 //	New    config → store → media → recorder → SIP → HTTP; each part registers how it is closed
 //	Start  serves; the channel tells the first part that fails
+//	Drain  no new calls; those that are up go on to their end
 //	Stop   no new calls → BYE to live ones, recordings finished → HTTP → SIP → media → store
 //
 // It also holds the canary, the call that a recorder places to itself and
@@ -24,11 +25,14 @@ import (
 	"time"
 
 	"siprecd/cmd/siprecd/config"
+	"siprecd/cmd/siprecd/sentinel"
 	"siprecd/media"
 	"siprecd/recorder"
+	"siprecd/recorder/alarm"
 	"siprecd/recorder/web"
 	"siprecd/siprec"
 	"siprecd/store"
+	"siprecd/store/audit"
 	"siprecd/store/policy"
 )
 
@@ -56,8 +60,10 @@ type App struct {
 	web    []*http.Server
 	socket net.Listener
 
+	drain   time.Duration
 	stopSIP context.CancelFunc
 	group   sync.WaitGroup
+	checks  []sentinel.Check
 	undo    []func() error // run last to first
 }
 
@@ -65,7 +71,8 @@ type App struct {
 // parts before it are closed again and the error says which and why.
 func New(ctx context.Context, cfg *config.Config, version string, log *slog.Logger) (*App, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &App{ctx: ctx, cancel: cancel, log: log, version: version, dir: cfg.Store.Dir}
+	a := &App{ctx: ctx, cancel: cancel, log: log, version: version, dir: cfg.Store.Dir, drain: cfg.Stop.Drain}
+	sizeHeap()
 	if err := guardMemory(); err != nil {
 		log.Warn("the process's memory is not guarded", "err", err)
 	}
@@ -91,6 +98,7 @@ func (a *App) open(cfg *config.Config) error {
 		Rules: rules, Store: a.store, Media: a.media, Address: cfg.Media.Address,
 		Layout: media.Layout(cfg.Media.Layout), Bitrate: cfg.Media.Bitrate, Complexity: cfg.Media.Complexity,
 		RefuseUnlisted: cfg.Policy.Unlisted == "refuse", Peer: peerOptions(cfg), Reserve: uint64(cfg.Store.Reserve),
+		Alarms: alarm.Limits{NoMedia: cfg.Alarms.NoMedia, Silence: cfg.Alarms.Silence}, Dir: cfg.Store.Dir,
 		Version: a.version, Log: a.log,
 	})
 	if err := a.openSIP(cfg); err != nil {
@@ -100,6 +108,7 @@ func (a *App) open(cfg *config.Config) error {
 	if err := a.openWeb(cfg); err != nil {
 		return fmt.Errorf("open HTTP: %w", err)
 	}
+	a.checks = a.sentinels(cfg)
 	return nil
 }
 
@@ -117,9 +126,10 @@ func (a *App) rules(cfg *config.Config) (*policy.Rules, error) {
 func (a *App) openStore(cfg *config.Config, rules *policy.Rules) (err error) {
 	a.store, err = store.Open(a.ctx, store.Options{
 		Dir: cfg.Store.Dir, Recipients: cfg.Store.Recipients, Segment: cfg.Store.Segment,
-		Normalise: rules.Normalise, Logger: a.log,
+		Normalise: rules.Normalise, Sinks: cfg.Audit.Sinks(), Logger: a.log,
 	})
 	if err == nil {
+		a.store.Note(store.AuditEvent{Kind: audit.Config, Hash: cfg.Hash})
 		a.onStop(a.closeStore)
 	}
 	return err
@@ -162,7 +172,7 @@ func (a *App) openSIP(cfg *config.Config) (err error) {
 		secure = a.certs.Server()
 	}
 	a.sip, err = siprec.NewServer(siprec.Config{
-		Listen: listen, Peers: cfg.SIP.Peers, TLS: secure, UserAgent: "siprecd/" + a.version,
+		Listen: listen, Peers: cfg.SIP.Peers, TLS: secure, Flood: siprec.Flood(cfg.SIP.Flood), UserAgent: "siprecd/" + a.version,
 		Ready: a.rec.Admit, Logger: a.log, Handler: a.rec,
 	})
 	if err == nil {
@@ -198,7 +208,10 @@ func (a *App) Start() <-chan error {
 	sipCtx, stopSIP := context.WithCancel(a.ctx)
 	a.stopSIP = stopSIP
 	a.serve(failed, "SIP", func() error { return a.sip.Serve(sipCtx) })
+	a.serve(failed, "refusals", func() error { return a.refusals(sipCtx) })
 	a.serve(failed, "watch", func() error { a.rec.Watch(sipCtx); return nil })
+	a.serve(failed, "guard", func() error { a.rec.Guard(sipCtx); return nil })
+	a.serve(failed, "sentinel", func() error { sentinel.Run(sipCtx, a.checks, a.rec.Report, a.log); return nil })
 	a.serve(failed, "control socket", func() error { return a.web[0].Serve(a.socket) })
 	if a.status != nil {
 		a.serve(failed, "status", func() error { return a.web[1].Serve(a.status) })

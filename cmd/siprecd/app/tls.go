@@ -55,6 +55,7 @@ type Certificates struct {
 	current *tls.Config
 	seen    string // what the files looked like when they were read
 	looked  time.Time
+	failed  error // why the files as they are cannot be used; nil: they are
 }
 
 // lookEvery is how often the files are looked at, at most.
@@ -80,12 +81,7 @@ func (c *Certificates) Server() *tls.Config {
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			if now := time.Now(); now.Sub(c.looked) >= lookEvery {
-				c.looked = now
-				if c.look() != c.seen {
-					c.read()
-				}
-			}
+			c.refresh()
 			return c.current, nil
 		},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
@@ -93,6 +89,26 @@ func (c *Certificates) Server() *tls.Config {
 			return &own, nil
 		},
 	}
+}
+
+// refresh reads the files if they have changed. The caller holds mu.
+func (c *Certificates) refresh() {
+	if now := time.Now(); now.Sub(c.looked) >= lookEvery {
+		c.looked = now
+		if c.look() != c.seen {
+			c.read()
+		}
+	}
+}
+
+// Validity is from when to when the certificate in use holds, and why the
+// files as they are now cannot be used; nil when they are.
+func (c *Certificates) Validity(time.Time) (from, until time.Time, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refresh()
+	leaf := c.current.Certificates[0].Leaf
+	return leaf.NotBefore, leaf.NotAfter, c.failed
 }
 
 // Own is the server's certificate.
@@ -114,7 +130,7 @@ func (c *Certificates) Reload() {
 func (c *Certificates) read() {
 	c.seen = c.look() // before reading: a change meanwhile is seen next time
 	fresh, err := ServerTLS(c.files)
-	if err != nil {
+	if c.failed = err; err != nil {
 		c.log.Error("the certificates were not reloaded: the old ones stay in use", "err", err)
 		return
 	}

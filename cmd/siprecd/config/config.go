@@ -23,18 +23,23 @@ import (
 	"net/netip"
 	"time"
 
+	"siprecd/store/audit/sinks"
 	"siprecd/store/policy"
 )
 
 // Config is everything that an operator decides.
 type Config struct {
 	File string `yaml:"-"` // where it was read, absolute
+	Hash string `yaml:"-"` // SHA-256 in hex of its text and of what was laid over it
 
 	SIP    SIP           `yaml:"sip"`
 	Media  Media         `yaml:"media"`
 	HTTP   HTTP          `yaml:"http"`
 	Store  Store         `yaml:"store"`
 	Log    Log           `yaml:"log"`
+	Alarms Alarms        `yaml:"alarms"`
+	Stop   Stop          `yaml:"shutdown"`
+	Audit  Audit         `yaml:"audit"`
 	Policy policy.Policy `yaml:"policy"`
 }
 
@@ -47,6 +52,14 @@ type SIP struct {
 	SRTP          string        `yaml:"srtp" default:"prefer" oneof:"off|prefer|require"`
 	UnwantedMedia string        `yaml:"unwanted_media" default:"inactive" oneof:"inactive|reject"`
 	PeerOptions   []PeerOptions `yaml:"peer_options" default:"[]"` // the narrowest network that holds an address counts
+	Flood         Flood         `yaml:"flood"`
+}
+
+// Flood is what one recording client may ask for; what is more gets 503.
+type Flood struct {
+	Rate    int `yaml:"rate" default:"100"`    // new calls a second, for ever
+	Burst   int `yaml:"burst" default:"400"`   // new calls at once
+	Pending int `yaml:"pending" default:"300"` // calls that it has not acknowledged yet
 }
 
 // PeerOptions are for recording clients that differ from the others. The word
@@ -88,6 +101,35 @@ type Store struct {
 	Segment    time.Duration `yaml:"segment" default:"60s"`      // 5 s to 10 min
 	Recipients []string      `yaml:"recipients" required:"true"` // age recipients, all of one kind
 	Reserve    Bytes         `yaml:"reserve" default:"1GiB"`     // free bytes below which new calls get 503
+}
+
+// Alarms say when a live call, or the machine, is told to be at fault. 0 turns
+// an alarm off.
+type Alarms struct {
+	NoMedia     time.Duration `yaml:"no_media" default:"8s"`      // a leg that is not on hold has brought no packet; one-way too
+	Silence     time.Duration `yaml:"silence" default:"60s"`      // a leg has brought packets, but none above -60 dBov
+	Certificate time.Duration `yaml:"certificate" default:"336h"` // so long before it expires
+	Quiet       time.Duration `yaml:"quiet" default:"0s"`         // a client that was heard before sends nothing at all
+}
+
+// Stop is how the server ends.
+type Stop struct {
+	Drain time.Duration `yaml:"drain" default:"30s"` // how long SIGTERM waits for live calls to end by themselves
+}
+
+// Audit is where the audit log's checkpoints go, out of this machine's reach.
+type Audit struct {
+	Checkpoints []string `yaml:"checkpoints" default:"[]"` // file:///path, syslog://, syslog://host:port, https://host/path
+}
+
+// Sinks are the targets, which loading has checked.
+func (a Audit) Sinks() (list []sinks.Target) {
+	for _, text := range a.Checkpoints {
+		if t, err := sinks.Parse(text); err == nil {
+			list = append(list, t)
+		}
+	}
+	return list
 }
 
 // Log is how the server logs.

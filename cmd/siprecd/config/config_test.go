@@ -60,17 +60,20 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err, warnings)
 	}
 	want := &Config{
-		File: path,
+		File: path, Hash: cfg.Hash,
 		SIP: SIP{
 			Listen: []Listener{{"udp", "10.0.0.5:5060"}},
 			Peers:  []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("10.0.0.9/32")},
 			TLS:    TLS{ClientAuth: "none"},
 			SRTP:   "prefer", UnwantedMedia: "inactive",
+			Flood: Flood{Rate: 100, Burst: 400, Pending: 300},
 		},
-		Media: Media{Address: netip.MustParseAddr("10.0.0.5"), Ports: PortRange{20000, 29999}, Layout: "stereo", Bitrate: 36000, Complexity: 5},
-		HTTP:  HTTP{Listen: "127.0.0.1:8080"},
-		Store: Store{Dir: filepath.Dir(path), Segment: time.Minute, Recipients: cfg.Store.Recipients, Reserve: 1 << 30},
-		Log:   Log{Level: "info", Format: "text"},
+		Media:  Media{Address: netip.MustParseAddr("10.0.0.5"), Ports: PortRange{20000, 29999}, Layout: "stereo", Bitrate: 36000, Complexity: 5},
+		HTTP:   HTTP{Listen: "127.0.0.1:8080"},
+		Store:  Store{Dir: filepath.Dir(path), Segment: time.Minute, Recipients: cfg.Store.Recipients, Reserve: 1 << 30},
+		Log:    Log{Level: "info", Format: "text"},
+		Alarms: Alarms{NoMedia: 8 * time.Second, Silence: time.Minute, Certificate: 336 * time.Hour},
+		Stop:   Stop{Drain: 30 * time.Second},
 		Policy: policy.Policy{
 			Timezone: "Europe/London", Unlisted: "accept",
 			Numbering: policy.Numbering{Country: "44", Trunk: "0", Area: "20", Extension: 4},
@@ -95,12 +98,15 @@ sip:
   tls: {certificate: cert.pem, key: /etc/key.pem, client_ca: ../ca.pem, client_auth: require}
   srtp: require
   unwanted_media: reject
+  flood: {rate: 10, burst: 20, pending: 30}
   peer_options:
     - {peers: ["2001:db8:1::/48"], unwanted_media: inactive, unlisted: accept, srtp: off, strict: true, snapshot: true}
 media: {address: "2001:db8::5", ports: 30000-30003, layout: mono, bitrate: 12000, complexity: 0}
 http: {listen: ''}
 store: {dir: recordings, segment: 10m, recipients: [`+r[0]+`, `+r[1]+`], reserve: 500MB}
 log: {level: debug, format: json}
+alarms: {no_media: 0s, silence: 5s, certificate: 48h, quiet: 10m}
+shutdown: {drain: 0s}
 policy:
   timezone: America/New_York
   numbering: {country: 1, trunk: 1, area: 212, extension: 0}
@@ -119,7 +125,7 @@ policy:
 	}
 	dir := filepath.Dir(path)
 	want := &Config{
-		File: path,
+		File: path, Hash: cfg.Hash,
 		SIP: SIP{
 			Listen: []Listener{{"tls", "0.0.0.0:5061"}},
 			Peers:  []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")},
@@ -128,10 +134,12 @@ policy:
 			SRTP: "require", UnwantedMedia: "reject",
 			PeerOptions: []PeerOptions{{Peers: []netip.Prefix{netip.MustParsePrefix("2001:db8:1::/48")},
 				UnwantedMedia: "inactive", Unlisted: "accept", SRTP: "off", Strict: true, Snapshot: true}},
+			Flood: Flood{Rate: 10, Burst: 20, Pending: 30},
 		},
-		Media: Media{Address: netip.MustParseAddr("2001:db8::5"), Ports: PortRange{30000, 30003}, Layout: "mono", Bitrate: 12000},
-		Store: Store{Dir: filepath.Join(dir, "recordings"), Segment: 10 * time.Minute, Recipients: r, Reserve: 5e8},
-		Log:   Log{Level: "debug", Format: "json"},
+		Media:  Media{Address: netip.MustParseAddr("2001:db8::5"), Ports: PortRange{30000, 30003}, Layout: "mono", Bitrate: 12000},
+		Store:  Store{Dir: filepath.Join(dir, "recordings"), Segment: 10 * time.Minute, Recipients: r, Reserve: 5e8},
+		Log:    Log{Level: "debug", Format: "json"},
+		Alarms: Alarms{Silence: 5 * time.Second, Certificate: 48 * time.Hour, Quiet: 10 * time.Minute},
 		Policy: policy.Policy{
 			Timezone: "America/New_York", Unlisted: "refuse",
 			Numbering:    policy.Numbering{Country: "1", Trunk: "1", Area: "212"},
@@ -170,7 +178,7 @@ policy:
 	if err != nil {
 		t.Fatal(err)
 	}
-	defaults.File, defaults.Store.Dir = example.File, example.Store.Dir
+	defaults.File, defaults.Hash, defaults.Store.Dir = example.File, example.Hash, example.Store.Dir
 	if !reflect.DeepEqual(example, defaults) {
 		t.Errorf("a value of the example is not the default it claims to be\n%+v\n%+v", example, defaults)
 	}
@@ -213,6 +221,23 @@ func TestProblemsAreValues(t *testing.T) {
 	}
 	if p := e.Problems[1]; p.At != "--set media.complexity" || p.Key != "media.complexity" {
 		t.Errorf("%+v", p)
+	}
+}
+
+func TestThresholdsAreChecked(t *testing.T) {
+	path := written(t, minimal(t))
+	for set, want := range map[string]string{
+		"alarms.no_media=500ms": "write 1s to 1m0s", "alarms.silence=-1s": "write 2s to 1h0m0s",
+		"alarms.certificate=1m": "write 1h0m0s", "alarms.quiet=1s": "write 5s", "shutdown.drain=25h": "write 0s to 24h0m0s",
+		"shutdown.drain=soon": "not a duration", "sip.flood.rate=5": "write 10 to 10000", "sip.flood.pending=-1": "write 10",
+	} {
+		if _, _, err := Load(path, []string{set}, noon()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", set, err, want)
+		}
+	}
+	_, warnings, err := Load(path, []string{"shutdown.drain=2m"}, noon())
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0].String(), "TimeoutStopSec to 160") {
+		t.Errorf("a drain longer than systemd waits: %v %v", err, warnings)
 	}
 }
 
@@ -317,5 +342,20 @@ func TestLiterals(t *testing.T) {
 		if !strings.HasPrefix(p.Text, "missing: ") {
 			t.Errorf("%s: %s", p.Key, p.Text)
 		}
+	}
+}
+
+// The hash is of the text and of what is laid over it.
+func TestHash(t *testing.T) {
+	seen := map[string]bool{}
+	for _, text := range []string{"a: 1", "a: 2"} {
+		for _, sets := range [][]string{nil, {"log.level=debug"}} {
+			for range 2 {
+				seen[hashOf([]byte(text), sets)] = true
+			}
+		}
+	}
+	if len(seen) != 4 {
+		t.Error(seen)
 	}
 }

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -79,7 +81,7 @@ func Load(path string, sets []string, now time.Time) (*Config, []Warning, error)
 	for _, s := range sets {
 		l.set(root, s)
 	}
-	cfg := &Config{File: file}
+	cfg := &Config{File: file, Hash: hashOf(text, sets)}
 	if root != nil {
 		l.mapping(root, "", reflect.ValueOf(cfg).Elem())
 		l.validate(cfg, now)
@@ -90,6 +92,11 @@ func Load(path string, sets []string, now time.Time) (*Config, []Warning, error)
 		return nil, warnings, &Error{Problems: problems}
 	}
 	return cfg, warnings, nil
+}
+
+func hashOf(text []byte, sets []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(append([]string{string(text)}, sets...), "\x00")))
+	return hex.EncodeToString(sum[:])
 }
 
 func read(path string) ([]byte, error) {

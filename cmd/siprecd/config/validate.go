@@ -9,6 +9,7 @@ import (
 
 	"filippo.io/age"
 
+	"siprecd/store/audit/sinks"
 	"siprecd/store/policy"
 )
 
@@ -22,6 +23,10 @@ const (
 	maxSegment       = 10 * time.Minute // longer: too much is in the journal only
 	minPort          = 1024
 	callStreams      = 2 // streams of an ordinary call
+	minFlood         = 10
+	maxFlood         = 10000
+	maxDrain         = 24 * time.Hour
+	longDrain        = 50 * time.Second // what fits into TimeoutStopSec=90 with the finishing after it
 )
 
 // validate checks what single values cannot show.
@@ -30,6 +35,9 @@ func (l *loader) validate(c *Config, now time.Time) {
 	l.media(c)
 	l.http(c)
 	l.store(c.Store)
+	l.alarms(c.Alarms)
+	l.stop(c.Stop)
+	l.audit(c.Audit)
 	for _, p := range c.Policy.Validate(now) {
 		if p.Severity == policy.Warning {
 			l.warnKey(join("policy", p.Key), "%s", p.Text)
@@ -61,6 +69,17 @@ func (l *loader) sip(s SIP) {
 	}
 	l.tls(s.TLS, secure)
 	l.peerOptions(s)
+	l.flood(s.Flood)
+}
+
+// flood checks that the limits leave room for an ordinary client and mean
+// something against one that is not.
+func (l *loader) flood(f Flood) {
+	for key, v := range map[string]int{"rate": f.Rate, "burst": f.Burst, "pending": f.Pending} {
+		if v < minFlood || v > maxFlood {
+			l.failKey("sip.flood."+key, "%d is out of range: write %d to %d", v, minFlood, maxFlood)
+		}
+	}
 }
 
 // peerOptions checks that each entry is for somebody, and each somebody has one.
@@ -137,6 +156,48 @@ func (l *loader) media(c *Config) {
 		}
 	}
 	l.encoding(m)
+}
+
+// alarms checks the thresholds: less than the least says nothing, for pauses
+// and jitter are shorter; more than the most is nobody's wish.
+func (l *loader) alarms(a Alarms) {
+	for _, k := range []struct {
+		key         string
+		value       time.Duration
+		least, most time.Duration
+	}{
+		{"no_media", a.NoMedia, time.Second, time.Minute},
+		{"silence", a.Silence, 2 * time.Second, time.Hour},
+		{"certificate", a.Certificate, time.Hour, 366 * 24 * time.Hour},
+		{"quiet", a.Quiet, 5 * time.Second, 7 * 24 * time.Hour},
+	} {
+		if k.value != 0 && (k.value < k.least || k.value > k.most) {
+			l.failKey("alarms."+k.key, "%s is out of range: write %s to %s, or 0s for off", k.value, k.least, k.most)
+		}
+	}
+}
+
+// audit checks where checkpoints go.
+func (l *loader) audit(a Audit) {
+	for i, text := range a.Checkpoints {
+		key := fmt.Sprintf("audit.checkpoints.%d", i)
+		if _, err := sinks.Parse(text); err != nil {
+			l.failKey(key, "%v", err)
+		} else if slices.Contains(a.Checkpoints[:i], text) {
+			l.failKey(key, "it is listed twice")
+		}
+	}
+}
+
+// stop checks how long a drain may take. systemd kills what has not ended 90 s
+// after SIGTERM, and finishing takes its time too.
+func (l *loader) stop(s Stop) {
+	switch {
+	case s.Drain < 0 || s.Drain > maxDrain:
+		l.failKey("shutdown.drain", "%s is out of range: write 0s to %s", s.Drain, maxDrain)
+	case s.Drain > longDrain:
+		l.warnKey("shutdown.drain", "%s is longer than systemd waits by default: set TimeoutStopSec to %.0f or more", s.Drain, (s.Drain + 40*time.Second).Seconds())
+	}
 }
 
 func (l *loader) encoding(m Media) {
