@@ -1,0 +1,9 @@
+package inject
+
+import (
+	"testing"
+
+	"siprecd/cmd/torture/rig"
+)
+
+func TestRows(t *testing.T) { rig.Test(t, Rows()) }
