@@ -12,7 +12,7 @@ CONFIG      := $(DIR)/siprecd.yaml
 # look-up are Go's own.
 LINK        := -s -w -X main.version=$(VERSION) -linkmode external -extldflags -static
 BUILD_DEB   := gcc libc6-dev libopus-dev pkg-config $(if $(filter g729,$(TAGS)),libbcg729-dev)
-TEST_DEB    := sip-tester ffmpeg opus-tools sox age openssl tcpdump
+TEST_DEB    := sip-tester ffmpeg opus-tools sox age openssl tcpdump xfsprogs
 
 # Tags stand apart in TAGS and joined by commas in GOFLAGS.
 empty :=

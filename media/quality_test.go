@@ -47,7 +47,7 @@ func TestNothingButTheCodec(t *testing.T) {
 		}
 		cfg := mono()
 		cfg.Codecs = map[uint8]Codec{96: c.codec}
-		tr, s := k.add(cfg, leg.Place{}), newScratch(int(DefaultBatch / frameTime))
+		tr, s := k.add(cfg, leg.Place{}), newScratch(int(DefaultBatch/frameTime))
 		sizes := []int{160, 80, 480, 240, 320}
 		for pos, n := 0, 0; pos < len(c.coded); n++ {
 			size := min(sizes[n/40%len(sizes)], len(c.coded)-pos)
@@ -158,7 +158,7 @@ func TestWidebandAllocatesNothing(t *testing.T) {
 	cfg = side(Right)
 	cfg.Codecs = map[uint8]Codec{9: {Encoding: "G722", Clock: 8000, Channels: 1}}
 	right := k.add(cfg, leg.Place{})
-	s, n := newScratch(int(DefaultBatch / frameTime)), 0
+	s, n := newScratch(int(DefaultBatch/frameTime)), 0
 	data := make([]byte, 160)
 	p := make([]byte, 0, 1500)
 	push := func(tr *leg.Track, pt uint8, ts uint32, payload []byte) {

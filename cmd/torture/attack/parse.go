@@ -24,7 +24,7 @@ func wide() []string {
 // and mutations, over UDP, TCP and TLS: the server lives, what can be answered
 // is, and nobody can fill its log.
 func messages(l *rig.Lab) error {
-	s, secure, err := withTLS(l)
+	s, secure, err := withTLS(l, wide()...)
 	if err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func (h *herd) wait() (closed int, worst time.Duration) {
 }
 
 // withTLS is a server that speaks TLS too, and where.
-func withTLS(l *rig.Lab) (*rig.Server, string, error) {
+func withTLS(l *rig.Lab, sets ...string) (*rig.Server, string, error) {
 	at, err := foe.Spare("127.0.0.1")
 	if err != nil {
 		return nil, "", err
@@ -174,7 +174,7 @@ func withTLS(l *rig.Lab) (*rig.Server, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	s, err := l.Server("sip.tls.certificate="+cert, "sip.tls.key="+key)
+	s, err := l.Server(append(sets, "sip.tls.certificate="+cert, "sip.tls.key="+key)...)
 	if err != nil {
 		return nil, "", err
 	}
