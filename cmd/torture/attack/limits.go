@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +46,9 @@ func noPorts(l *rig.Lab) error {
 	if err := s.Idle(20 * time.Second); err != nil {
 		return err
 	}
+	if err := settled(l, s); err != nil {
+		return err
+	}
 	calm, err := s.Usage()
 	if err != nil {
 		return err
@@ -82,6 +86,21 @@ func leaks(l *rig.Lab, s *rig.Server, calm rig.Usage) (err error) {
 	}
 	l.Figure("descriptors after them", fmt.Sprintf("%+d", now.Files-calm.Files), "+0", err == nil && now.Files <= calm.Files)
 	return err
+}
+
+// settled waits until the server has open what stays open: the audit log,
+// which its first leaf opens, and no recording any more.
+func settled(l *rig.Lab, s *rig.Server) error {
+	return l.Await("the first calls are booked", 15*time.Second, func() bool {
+		booked := false
+		for _, f := range files(s) {
+			if strings.Contains(f, "/recordings/") || strings.Contains(f, "/journal/") {
+				return false
+			}
+			booked = booked || strings.Contains(f, "/audit/") && strings.HasSuffix(f, ".log")
+		}
+		return booked
+	})
 }
 
 // files names what the server has open.
