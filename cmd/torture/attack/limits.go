@@ -46,10 +46,7 @@ func noPorts(l *rig.Lab) error {
 	if err := s.Idle(20 * time.Second); err != nil {
 		return err
 	}
-	if err := settled(l, s); err != nil {
-		return err
-	}
-	calm, err := s.Usage()
+	calm, err := settled(l, s)
 	if err != nil {
 		return err
 	}
@@ -89,9 +86,10 @@ func leaks(l *rig.Lab, s *rig.Server, calm rig.Usage) (err error) {
 }
 
 // settled waits until the server has open what stays open: the audit log,
-// which its first leaf opens, and no recording any more.
-func settled(l *rig.Lab, s *rig.Server) error {
-	return l.Await("the first calls are booked", 15*time.Second, func() bool {
+// which its first leaf opens, and no recording any more. It says what it uses
+// then.
+func settled(l *rig.Lab, s *rig.Server) (rig.Usage, error) {
+	err := l.Await("the first calls are booked", 15*time.Second, func() bool {
 		booked := false
 		for _, f := range files(s) {
 			if strings.Contains(f, "/recordings/") || strings.Contains(f, "/journal/") {
@@ -101,6 +99,10 @@ func settled(l *rig.Lab, s *rig.Server) error {
 		}
 		return booked
 	})
+	if err != nil {
+		return rig.Usage{}, err
+	}
+	return s.Usage()
 }
 
 // files names what the server has open.
