@@ -18,8 +18,9 @@ func (r *Recorder) Status() Status {
 		At: now.UTC(), Started: r.started.UTC(), Version: r.cfg.Version,
 		Calls: []LiveCall{}, Checks: r.Ready(), Refusals: map[string]uint64{}, Peers: []Peer{},
 	}
+	s.Decisions = r.Decisions()
 	r.mu.Lock()
-	s.Decisions, s.Warnings = maps.Clone(r.decisions), maps.Clone(r.warnings)
+	s.Warnings = maps.Clone(r.warnings)
 	calls := slices.Collect(maps.Values(r.calls))
 	server, since := r.server, r.draining
 	r.mu.Unlock()
@@ -47,6 +48,13 @@ func (r *Recorder) Status() Status {
 	r.desk.Fill(&s, now)
 	s.Judge()
 	return s
+}
+
+// Decisions counts the calls since start by what was decided about them.
+func (r *Recorder) Decisions() map[string]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.decisions)
 }
 
 // live is a recorded call as the status shows it; false for a session that is

@@ -19,6 +19,9 @@ import (
 // bitrate is what the goals name, bit/s for both channels.
 const bitrate = 32000
 
+// encoders is how many calls libopus encodes in turn when it runs alone.
+const encoders = 4
+
 // bench is one run of the program.
 type bench struct {
 	settings
@@ -115,7 +118,6 @@ func (b *bench) server(ctx context.Context, complexity int, sets ...string) (*ri
 
 // libopus runs the codec alone and keeps what a call second cost.
 func (b *bench) libopus(complexity int) (time.Duration, error) {
-	const encoders = 4
 	d, err := b.audio.Cost(floor.Coding{Bitrate: bitrate, Complexity: complexity}, encoders, b.floor)
 	if err == nil {
 		b.floors[complexity] = append(b.floors[complexity], millis(d))

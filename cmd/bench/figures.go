@@ -74,7 +74,8 @@ func (b *bench) cost() (list []figure.Figure) {
 		f.Samples, f.Faults = gather(windows, window.ratio)
 		each, _ := gather(windows, func(w window) float64 { return millis(w.each()) })
 		alone, _ := gather(windows, func(w window) float64 { return millis(w.floor) })
-		f.Note = fmt.Sprintf("%.2f ms a call second, libopus %.2f", each.Median(), alone.Median())
+		quiet, _ := gather(windows, func(w window) float64 { return millis(w.quiet) })
+		f.Note = fmt.Sprintf("%.2f ms a call second, libopus %.2f (%.2f without calls beside it)", each.Median(), alone.Median(), quiet.Median())
 		list = append(list, f)
 	}
 	return append(list, b.perCore(b.calls, 5, 250), b.scale(), b.memory())

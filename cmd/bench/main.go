@@ -11,9 +11,12 @@
 // process (PCMA, 20 ms, both parties in conversation), everything as `siprecd
 // init` leaves it but for the bit rate, 32 kbit/s, which the goals name. Once
 // all calls are up, the CPU of the server's process (user and system, from
-// /proc) is taken over a whole number of conversations; libopus encodes the same
-// audio flat out on one thread right before and right after, while nothing else
-// of ours runs. Then the calls end and every recording is judged (package rig).
+// /proc) is taken over a whole number of conversations. In the same seconds
+// libopus encodes the same audio flat out on one thread of this program, a
+// quarter of each second: the speed of a shared machine wanders by some 15 %
+// from one minute to the next, so what was measured at another time is another
+// machine's figure. It also runs right before and right after, while nothing
+// else of ours does, and is printed with the window. Then the calls end and every recording is judged (package rig).
 //
 // Promises: a run that lost anything fails its rows, whatever they say; what was
 // not measured is not shown as a figure. Goals are judged by the median of the

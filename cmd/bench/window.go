@@ -9,11 +9,14 @@ import (
 
 	"siprecd/cmd/bench/proc"
 	"siprecd/cmd/bench/rig"
+	"siprecd/media/floor"
 )
 
 const (
 	settle = 2 * time.Second // from the last call's start to the window
 	spare  = time.Second     // from the window's end to the first BYE
+
+	burst = 250 * time.Millisecond // of libopus beside the calls
 
 	lateness = 100 * time.Millisecond // of the caller: more may be the reason of a loss
 )
@@ -27,7 +30,8 @@ type plan struct {
 // window is what one gave.
 type window struct {
 	plan
-	floor          time.Duration // libopus alone, CPU per second of a call
+	floor          time.Duration // libopus alone in the window, CPU per second of a call
+	quiet          time.Duration // the same before and after it
 	server, caller time.Duration // CPU in the window
 	own            time.Duration // CPU of this program in it
 	machine        proc.Machine  // all of the machine in it
@@ -71,7 +75,11 @@ func (b *bench) window(ctx context.Context, p plan) (w window, err error) {
 		return w, err
 	}
 	defer s.Kill()
-	if err := b.underLoad(ctx, s, load, &w); err != nil {
+	codec, err := b.audio.Runner(floor.Coding{Bitrate: bitrate, Complexity: p.complexity}, encoders)
+	if err != nil {
+		return w, err
+	}
+	if err := b.underLoad(ctx, s, load, codec, &w); err != nil {
 		return w, err
 	}
 	if err := b.judge(ctx, s, load, &w); err != nil {
@@ -81,9 +89,9 @@ func (b *bench) window(ctx context.Context, p plan) (w window, err error) {
 		w.faults = append(w.faults, fmt.Sprintf("siprecd call itself sent up to %.0f ms late", millis(w.lag)))
 	}
 	after, err := b.libopus(p.complexity)
-	w.floor = (before + after) / 2
-	b.say("%3d calls, complexity %d: %.3f ms a call second, libopus %.3f, ratio %.3f; caller %.0f %% of a core, %.0f ms late at most; stolen %.1f %%, others %.1f %% %v",
-		w.calls, w.complexity, millis(w.each()), millis(w.floor), w.ratio(), 100*w.caller.Seconds()/w.length.Seconds(), millis(w.lag), 100*w.stole(), 100*w.others(), w.faults)
+	w.quiet = (before + after) / 2
+	b.say("%3d calls, complexity %d: %.3f ms a call second, libopus %.3f (%.3f without calls), ratio %.3f; caller %.0f %% of a core, %.0f ms late at most; stolen %.1f %%, others %.1f %% %v",
+		w.calls, w.complexity, millis(w.each()), millis(w.floor), millis(w.quiet), w.ratio(), 100*w.caller.Seconds()/w.length.Seconds(), millis(w.lag), 100*w.stole(), 100*w.others(), w.faults)
 	return w, errors.Join(err, os.RemoveAll(s.Dir))
 }
 
@@ -99,7 +107,7 @@ func segment(ramp, length time.Duration) time.Duration {
 
 // underLoad places the calls, takes the figures once all are up, and waits for
 // the calls to end.
-func (b *bench) underLoad(ctx context.Context, s *rig.Server, load rig.Load, w *window) (err error) {
+func (b *bench) underLoad(ctx context.Context, s *rig.Server, load rig.Load, codec *floor.Runner, w *window) (err error) {
 	if w.idle, err = proc.MemoryOf(s.PID()); err != nil {
 		return err
 	}
@@ -107,7 +115,11 @@ func (b *bench) underLoad(ctx context.Context, s *rig.Server, load rig.Load, w *
 	if err != nil {
 		return err
 	}
-	if err := count(ctx, s, c, w, load.Ramp()+settle); err != nil {
+	if err := rig.Pause(ctx, load.Ramp()+settle); err != nil {
+		c.Kill()
+		return err
+	}
+	if err := count(ctx, s, c, codec, w); err != nil {
 		c.Kill()
 		return err
 	}
@@ -123,20 +135,18 @@ func (b *bench) underLoad(ctx context.Context, s *rig.Server, load rig.Load, w *
 	return nil
 }
 
-// count reads the counters at the window's beginning, so long from now, and at
-// its end.
-func count(ctx context.Context, s *rig.Server, c *rig.Caller, w *window, begin time.Duration) error {
-	if err := rig.Pause(ctx, begin); err != nil {
-		return err
-	}
+// count reads the counters now, at the window's beginning, and at its end. In
+// between libopus runs alone in bursts.
+func count(ctx context.Context, s *rig.Server, c *rig.Caller, codec *floor.Runner, w *window) error {
 	pids := []int{s.PID(), c.PID(), os.Getpid()}
 	was, err := read(pids)
 	if err != nil {
 		return err
 	}
-	if err := rig.Pause(ctx, w.length); err != nil {
+	if err := beside(ctx, codec, w.length); err != nil {
 		return err
 	}
+	w.floor = codec.Each()
 	now, err := read(pids)
 	if err != nil {
 		return err
@@ -153,6 +163,26 @@ func count(ctx context.Context, s *rig.Server, c *rig.Caller, w *window, begin t
 		w.faults = append(w.faults, fmt.Sprintf("%d calls live, not %d", w.live, w.calls))
 	}
 	return err
+}
+
+// beside runs libopus for a quarter of a second in each of the next seconds, or
+// in 30 of a long time: the machine is never as fast as it was a minute ago.
+func beside(ctx context.Context, codec *floor.Runner, length time.Duration) error {
+	every := max(time.Second, length/30)
+	for end := time.Now().Add(length); ; {
+		begin := time.Now()
+		if end.Sub(begin) > time.Second {
+			if err := codec.Run(burst); err != nil {
+				return err
+			}
+		}
+		if err := rig.Pause(ctx, min(every-time.Since(begin), time.Until(end))); err != nil {
+			return err
+		}
+		if !time.Now().Before(end) {
+			return nil
+		}
+	}
 }
 
 // counters are what /proc says at one moment.

@@ -93,28 +93,60 @@ func Decode(caller, agent []byte) (Audio, error) {
 // whole round of the audio each, and returns the CPU time that a second of one
 // call takes.
 func (a Audio) Cost(c Coding, encoders int, atLeast time.Duration) (time.Duration, error) {
-	list := make([]*Encoder, encoders)
-	for i := range list {
-		var err error
-		if list[i], err = NewEncoder(c); err != nil {
-			return 0, err
-		}
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := a.round(list); err != nil { // warms up, and is not counted
+	r, err := a.Runner(c, encoders)
+	if err != nil {
 		return 0, err
 	}
-	audio, began := time.Duration(0), cpu()
-	for {
-		if err := a.round(list); err != nil {
-			return 0, err
-		}
-		audio += time.Duration(len(list)) * a.Length()
-		if used := cpu() - began; used >= atLeast {
-			return time.Duration(float64(used) / audio.Seconds()), nil
+	if err := r.Run(atLeast); err != nil {
+		return 0, err
+	}
+	return r.Each(), nil
+}
+
+// Runner runs the codec in bursts and adds up what they took.
+type Runner struct {
+	audio      Audio
+	list       []*Encoder
+	used, done time.Duration // CPU time; audio of all calls together
+}
+
+// Runner sets up encoders for bursts.
+func (a Audio) Runner(c Coding, encoders int) (*Runner, error) {
+	r := &Runner{audio: a, list: make([]*Encoder, encoders)}
+	for i := range r.list {
+		var err error
+		if r.list[i], err = NewEncoder(c); err != nil {
+			return nil, err
 		}
 	}
+	return r, nil
+}
+
+// Run is one burst of at least that much CPU time: a round of the audio with
+// one encoder that is not counted, then whole rounds with all.
+func (r *Runner) Run(atLeast time.Duration) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := r.audio.round(r.list[:1]); err != nil { // warms up
+		return err
+	}
+	for began, used := cpu(), time.Duration(0); used < atLeast; {
+		if err := r.audio.round(r.list); err != nil {
+			return err
+		}
+		r.done += time.Duration(len(r.list)) * r.audio.Length()
+		now := cpu() - began
+		r.used, used = r.used+now-used, now
+	}
+	return nil
+}
+
+// Each is the CPU time that a second of one call took; 0 before the first burst.
+func (r *Runner) Each() time.Duration {
+	if r.done == 0 {
+		return 0
+	}
+	return time.Duration(float64(r.used) / r.done.Seconds())
 }
 
 // Length is how long the audio is, once.

@@ -41,6 +41,7 @@ type Log struct {
 	lock *os.File
 
 	kick chan struct{} // somebody waits for a commit
+	stir chan struct{} // something was noted
 	stop chan struct{}
 	work sync.WaitGroup
 
@@ -74,7 +75,7 @@ type entry struct {
 func Open(o Options, wait time.Duration) (*Log, error) {
 	o = o.withDefaults()
 	l := &Log{
-		o: o, log: o.Logger.With("part", "audit"), kick: make(chan struct{}, 1), stop: make(chan struct{}),
+		o: o, log: o.Logger.With("part", "audit"), kick: make(chan struct{}, 1), stir: make(chan struct{}, 1), stop: make(chan struct{}),
 		trial: trouble.Trouble{What: "the audit log cannot be written: no recording is handed out", Over: "the audit log is written again"},
 	}
 	if err := l.openFiles(wait); err != nil {
@@ -179,10 +180,7 @@ func (l *Log) Append(events ...Event) (err error) {
 		}
 		waiting++
 	}
-	select {
-	case l.kick <- struct{}{}:
-	default:
-	}
+	signal(l.kick)
 	for range waiting {
 		if failed := <-done; err == nil {
 			err = failed
@@ -196,6 +194,15 @@ func (l *Log) Append(events ...Event) (err error) {
 func (l *Log) Note(e Event) {
 	if err := l.queue(entry{e, nil}); err != nil {
 		l.log.Error("an event is not in the audit log", "kind", e.Kind, "err", err)
+	}
+	signal(l.stir)
+}
+
+// signal leaves word in a channel with room for one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it is known
 	}
 }
 
@@ -238,19 +245,38 @@ func (l *Log) alike(x entry) int {
 	return first + i
 }
 
-// commits writes what waits, until Close.
+// commits writes what waits, until Close: what was noted a tick after the first
+// of it, so that an idle log wakes nobody. Checkpoints fall due meanwhile.
 func (l *Log) commits() {
-	t := time.NewTicker(l.o.Tick)
+	idle := min(l.o.Every, time.Second)
+	t := time.NewTimer(idle)
 	defer t.Stop()
-	for {
+	for soon := false; ; {
 		select {
+		case <-l.stir:
+			if !soon {
+				soon = true
+				t.Reset(l.o.Tick)
+			}
+			continue
 		case <-l.kick:
-			l.commit(false)
 		case <-t.C:
-			l.commit(false)
 		case <-l.stop:
 			l.commit(true)
 			return
 		}
+		l.commit(false)
+		if soon = l.waits(); soon {
+			t.Reset(l.o.Tick)
+		} else {
+			t.Reset(idle)
+		}
 	}
+}
+
+// waits is whether there is something to be written still: what failed.
+func (l *Log) waits() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.pending) > 0 || l.lost > 0
 }

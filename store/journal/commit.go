@@ -53,8 +53,12 @@ func (j *Journal) run() {
 // nothing comes.
 const housekeeping = time.Second
 
-// stir says that something waits to be written.
+// stir says that something waits to be written: once a commit, for a word in the
+// channel may wake a thread.
 func (j *Journal) stir() {
+	if j.stirred.Load() || j.stirred.Swap(true) {
+		return
+	}
 	select {
 	case j.wake <- struct{}{}:
 	default: // it is known
@@ -75,6 +79,7 @@ func (j *Journal) drainFlushes() {
 
 // step makes one commit and tells those who wait for it; false: it failed.
 func (j *Journal) step() bool {
+	j.stirred.Store(false) // before it is looked at what waits
 	err := j.commit()
 	j.trial.Tell(j.log, err)
 	j.mu.Lock()

@@ -43,6 +43,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"siprecd/store/seal"
@@ -77,11 +78,12 @@ type Journal struct {
 	options Options
 	log     *slog.Logger
 
-	wake  chan struct{} // something waits
-	flush chan flushing
-	purge chan purging
-	stop  chan struct{}
-	done  chan struct{}
+	wake    chan struct{} // something waits
+	stirred atomic.Bool   // and that has been said since the latest commit began
+	flush   chan flushing
+	purge   chan purging
+	stop    chan struct{}
+	done    chan struct{}
 
 	mu      sync.Mutex // guards what follows
 	streams map[*Stream]struct{}

@@ -37,7 +37,7 @@ func (a *App) refusals(ctx context.Context) error {
 // refused counts since start, in words that fit the audit log.
 func (a *App) refused() map[string]uint64 {
 	out := map[string]uint64{}
-	for reason, n := range a.rec.Status().Decisions {
+	for reason, n := range a.rec.Decisions() {
 		if reason != policy.Listed && reason != "unidentified" {
 			out["call not recorded, "+plain(reason)] += n
 		}

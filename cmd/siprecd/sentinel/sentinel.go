@@ -28,7 +28,7 @@ import (
 )
 
 // Every is how often a check looks.
-const Every = 2 * time.Second
+const Every = 4 * time.Second
 
 // leaveWithin is how long Run waits at its end for checks that hang.
 const leaveWithin = time.Second
