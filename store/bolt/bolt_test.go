@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -243,4 +245,53 @@ func TestIntact(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// A file that was read takes no memory once it is released, and reads the same
+// again.
+func TestReleaseUnmapsWhatWasRead(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("the system does not tell")
+	}
+	d := open(t, filepath.Join(t.TempDir(), "x.db"), options())
+	value := bytes.Repeat([]byte("siprecd "), 1<<20)
+	if err := d.Update(func(tx *Tx) error { return tx.Bucket([]byte("b")).Put([]byte("k"), value) }); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		read(t, d, value)
+		before := fileMemory(t)
+		d.Release()
+		if freed := before - fileMemory(t); freed < len(value)/2 {
+			t.Errorf("%d bytes given back of %d read", freed, len(value))
+		}
+	}
+}
+
+func read(t *testing.T, d *DB, want []byte) {
+	t.Helper()
+	err := d.View(func(tx *Tx) error {
+		if !bytes.Equal(tx.Bucket([]byte("b")).Get([]byte("k")), want) {
+			t.Error("another value")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fileMemory is how much of this process's memory are pages of files, in bytes.
+func fileMemory(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(b), "RssFile:")
+	var kb int
+	if _, err := fmt.Sscan(after, &kb); err != nil {
+		t.Fatal(err)
+	}
+	return kb << 10
 }

@@ -85,6 +85,7 @@ func (j *Journal) fetch(refs []ref) ([][]byte, error) {
 		}
 		return nil
 	})
+	refs[0].gen.db.Release() // else all calls' packets of a segment's length stay mapped: 240 kB a call
 	return out, err
 }
 
