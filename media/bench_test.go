@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -39,7 +40,7 @@ func talk(seed uint64, seconds int) []int16 {
 		x := r.NormFloat64()*gate + float64(i%80/79)*gate*8
 		y := x + 1.6*y1 - 0.8*y2
 		y1, y2 = y, y1
-		out[i] = clip(y + r.NormFloat64()*8)
+		out[i] = int16(math.Round(max(-32768, min(32767, y+r.NormFloat64()*8))))
 	}
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"siprecd/media/leg"
+	"siprecd/media/limit"
 )
 
 // Limits of a call's work.
@@ -16,7 +17,7 @@ const (
 	maxComplexity  = 10 // of libopus
 
 	frameUnits = leg.SampleRate / 50         // of a frame
-	blockUnits = leg.SampleRate / blocksASec // of a limiter's block
+	blockUnits = leg.SampleRate / limit.BlocksASecond // of a limiter's block
 )
 
 // core is the clockless part of a call: it holds the tracks, knows the
@@ -28,7 +29,7 @@ type core struct {
 	channels   int
 	frame      int // samples a frame at the call's rate
 	tracks     []*leg.Track
-	limiters   [2]*limiter
+	limiters   [2]*limit.Limiter
 	enc        *encoder
 	frames     int64 // encoded so far
 	complexity int   // of the encoder now
@@ -41,13 +42,14 @@ type core struct {
 type scratch struct {
 	native  []int16
 	sum     [2][]int32
+	talkers [2]int // added up in each since it was cleared
 	pcm     []int16
 	bufs    [][maxPacket]byte
 	packets [][]byte
 }
 
 func newScratch(frames int) *scratch {
-	n := frames*maxRate/50 + maxRate/blocksASec
+	n := frames*maxRate/50 + maxRate/limit.BlocksASecond
 	s := &scratch{
 		native:  make([]int16, n),
 		pcm:     make([]int16, 2*n),
@@ -82,7 +84,7 @@ func newCore(cfg CallConfig, depth, batch time.Duration) (*core, error) {
 	}
 	k.cfg, k.complexity = cfg, cfg.Complexity
 	for i := range k.limiters[:k.channels] {
-		k.limiters[i] = newLimiter(cfg.Rate)
+		k.limiters[i] = limit.New(cfg.Rate)
 	}
 	var err error
 	if k.enc, err = newEncoder(cfg.Rate, k.channels, cfg.Bitrate, cfg.Complexity); err != nil {
@@ -166,13 +168,13 @@ func (k *core) encode(frames int, s *scratch) {
 		k.carry(s, 0)
 	}
 	n := frames * k.frame
-	block := len(k.limiters[0].carry)
+	block := len(k.limiters[0].Carry)
 	k.gather(s, block, frames*frameUnits)
 	pcm := s.pcm[:n*k.channels]
 	for i, l := range k.limiters[:k.channels] {
 		sum := s.sum[i][:block+n]
-		copy(sum, l.carry)
-		l.run(pcm[i:], k.channels, sum)
+		copy(sum, l.Carry)
+		l.Run(pcm[i:], k.channels, sum, s.talkers[i] <= 1)
 	}
 	k.carry(s, n)
 	k.cut(pcm)
@@ -195,7 +197,7 @@ func (k *core) encode(frames int, s *scratch) {
 // carry keeps the block of the sums that the limiters look ahead at.
 func (k *core) carry(s *scratch, from int) {
 	for i, l := range k.limiters[:k.channels] {
-		copy(l.carry, s.sum[i][from:])
+		copy(l.Carry, s.sum[i][from:])
 	}
 }
 
@@ -226,8 +228,7 @@ func (k *core) widen(s *scratch) {
 	}
 	k.cfg.Rate, k.frame, k.enc = rate, rate/50, enc
 	for i, l := range k.limiters[:k.channels] {
-		k.limiters[i] = newLimiter(rate)
-		k.limiters[i].gain = l.gain
+		k.limiters[i] = l.At(rate)
 	}
 	if back == 0 {
 		return
@@ -238,7 +239,7 @@ func (k *core) widen(s *scratch) {
 	pcm := s.pcm[:k.frame*k.channels]
 	for i, l := range k.limiters[:k.channels] {
 		for n, v := range s.sum[i][:k.frame] {
-			pcm[n*k.channels+i] = clip(float64(v) * l.gain)
+			pcm[n*k.channels+i] = l.Apply(v)
 		}
 	}
 	k.enc.prime(pcm, &s.bufs[0])
@@ -249,6 +250,7 @@ func (k *core) gather(s *scratch, offset, units int) {
 	n := units * k.cfg.Rate / leg.SampleRate
 	for i := range k.channels {
 		clear(s.sum[i][offset : offset+n])
+		s.talkers[i] = 0
 	}
 	for _, t := range k.tracks {
 		if t.Over() {
@@ -257,8 +259,8 @@ func (k *core) gather(s *scratch, offset, units int) {
 		t.Read(s.native[:n])
 		before, at, after := t.Sides()
 		cut := int(max(0, min(at-k.read, int64(units)))) * n / units
-		mixIn(s.sum[k.channel(before)][offset:], s.native[:cut])
-		mixIn(s.sum[k.channel(after)][offset+cut:], s.native[cut:n])
+		s.mixIn(k.channel(before), offset, s.native[:cut])
+		s.mixIn(k.channel(after), offset+cut, s.native[cut:n])
 	}
 	k.read += int64(units)
 }
@@ -271,7 +273,13 @@ func (k *core) channel(s Side) int {
 	return 0
 }
 
-func mixIn(sum []int32, pcm []int16) {
+// mixIn adds a talker to a channel from sample offset on.
+func (s *scratch) mixIn(channel, offset int, pcm []int16) {
+	if len(pcm) == 0 {
+		return
+	}
+	s.talkers[channel]++
+	sum := s.sum[channel][offset:]
 	for i, v := range pcm {
 		sum[i] += int32(v)
 	}

@@ -25,10 +25,10 @@ var (
 // with a journal that commits within 80 ms the loss at a crash stays under one
 // second.
 const (
-	DefaultSweep = 440 * time.Millisecond
+	DefaultSweep = 520 * time.Millisecond
 	DefaultDepth = 200 * time.Millisecond
-	DefaultBatch = 440 * time.Millisecond
-	MaxLatency   = 700 * time.Millisecond
+	DefaultBatch = 520 * time.Millisecond
+	MaxLatency   = 750 * time.Millisecond
 )
 
 // HastySweep is how often a call is swept that somebody listens to.

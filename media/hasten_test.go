@@ -43,7 +43,7 @@ func (s *lagSink) take() (lag time.Duration, size, batches int) {
 	return lag, size, n
 }
 
-// A call that is listened to comes a frame or two at a time and 440 ms sooner;
+// A call that is listened to comes a frame or two at a time and 520 ms sooner;
 // the one beside it stays in its batches.
 func TestHasten(t *testing.T) {
 	e, err := Open(Config{Address: netip.MustParseAddr("127.0.0.1"), PortMin: 42000, PortMax: 42199, Workers: 1})

@@ -9,11 +9,11 @@
 //	└─ visit: all of this for one call, then for the next; one worker, some hundred calls ──┘
 //
 // A recorder has no latency duty, so nothing here wakes for a packet. A worker
-// per core goes round its calls every 440 ms. A visit empties a call's sockets
+// per core goes round its calls every 520 ms. A visit empties a call's sockets
 // (media/udp: recvmmsg, with the kernel's time of arrival), lets packets wait 200
 // ms for those that they have overtaken, and encodes what frames are complete.
 // So a call's state is warm for the whole of a batch. What has been encoded
-// trails the present by 200 to 660 ms; Open refuses settings that could make it
+// trails the present by 200 to 740 ms; Open refuses settings that could make it
 // more than MaxLatency. A call that is listened to is visited every 20 ms
 // (Hasten), the others stay in their batches. The workers take turns, and let
 // the rest of the process run between two calls. In the steady state nothing is
@@ -86,9 +86,9 @@ type Config struct {
 	PortMin int        // first and last port of the range; RTP takes the even ones
 	PortMax int
 	Workers int                   // 0: one per core
-	Sweep   time.Duration         // how often a call's sockets are emptied and what is complete encoded; 0: 440 ms
+	Sweep   time.Duration         // how often a call's sockets are emptied and what is complete encoded; 0: 520 ms
 	Depth   time.Duration         // how long a packet may be late; 0: 200 ms
-	Batch   time.Duration         // how much of a call is encoded in one go at most, whole frames of 20 ms; 0: 440 ms
+	Batch   time.Duration         // how much of a call is encoded in one go at most, whole frames of 20 ms; 0: 520 ms
 	Allow   func(netip.Addr) bool // extra sources, beside the signalled address, whose RTP is taken
 }
 

@@ -7,19 +7,20 @@ import (
 	"time"
 
 	"siprecd/media/leg"
+	"siprecd/media/limit"
 )
 
-// limit runs sums through a limiter in batches of 300 ms.
-func limit(sum []int32) []int16 {
-	l := newLimiter(leg.SampleRate)
-	block := len(l.carry)
-	copy(l.carry, sum[:block])
+// limited runs sums through a limiter in batches of 300 ms.
+func limited(sum []int32) []int16 {
+	l := limit.New(leg.SampleRate)
+	block := len(l.Carry)
+	copy(l.Carry, sum[:block])
 	var out []int16
 	for sum = sum[block:]; len(sum) >= 2400; sum = sum[2400:] {
-		batch := append(slices.Clone(l.carry), sum[:2400]...)
+		batch := append(slices.Clone(l.Carry), sum[:2400]...)
 		dst := make([]int16, 2400)
-		l.run(dst, 1, batch)
-		copy(l.carry, batch[2400:])
+		l.Run(dst, 1, batch, false)
+		copy(l.Carry, batch[2400:])
 		out = append(out, dst...)
 	}
 	return out
@@ -37,23 +38,42 @@ func sumOf(legs ...[]int16) []int32 {
 
 func TestLimiterLeavesOneTalkerAlone(t *testing.T) {
 	pcm := talk(1, 3)
-	out := limit(sumOf(pcm))
+	out := limited(sumOf(pcm))
 	if !slices.Equal(out, pcm[:len(out)]) {
 		t.Error("a single talker was changed")
 	}
 	quiet := tone(440, 9000, 3*leg.SampleRate)
 	sum := sumOf(quiet, tone(1000, 9000, 3*leg.SampleRate))
-	for i, v := range limit(sum) {
+	for i, v := range limited(sum) {
 		if int32(v) != sum[i] {
 			t.Fatalf("two quiet talkers were changed at %d", i)
 		}
 	}
 }
 
+// What is known to fit is passed on as it is, but not before what was too loud
+// has had its gain back.
+func TestLimiterPassesOnOneTalker(t *testing.T) {
+	l := limit.New(leg.SampleRate)
+	block := len(l.Carry)
+	loud, one := make([]int32, block+2400), make([]int32, block+2400)
+	for i := range one[block:] {
+		loud[block+i], one[block+i] = 60000, int32(i-32768)
+	}
+	dst := make([]int16, 2400)
+	if l.Run(dst, 1, one, true); int32(dst[60]) != one[60] {
+		t.Errorf("%d became %d", one[60], dst[60])
+	}
+	l.Run(dst, 1, loud, false)
+	if l.Run(dst, 1, one, true); int32(dst[60]) <= one[60] || int32(dst[2399]) != one[2399] {
+		t.Errorf("%d became %d right after a shout, and %d became %d", one[60], dst[60], one[2399], dst[2399])
+	}
+}
+
 func TestLimiterDoesNotClip(t *testing.T) {
 	a, b := tone(440, 32767, 4*leg.SampleRate), tone(1000, 32767, 4*leg.SampleRate)
 	clear(b[:leg.SampleRate+7]) // one begins later, within a batch
-	out := limit(sumOf(a, b))
+	out := limited(sumOf(a, b))
 	for i, v := range out {
 		if (v == 32767 || v == -32768) && i > leg.SampleRate+100 {
 			t.Fatalf("sample %d is clipped", i)
@@ -72,7 +92,7 @@ func TestLimiterDoesNotClip(t *testing.T) {
 	if j, own := worstJump(out), worstJump(a)+worstJump(b); j > own {
 		t.Errorf("a step of %d, the tones' own is %d", j, own)
 	}
-	late := limit(append(sumOf(a, b), sumOf(a, make([]int16, len(a)))...))
+	late := limited(append(sumOf(a, b), sumOf(a, make([]int16, len(a)))...))
 	if d := decibel(rms(late[7*leg.SampleRate:]), rms(a)); math.Abs(d) > 0.05 {
 		t.Errorf("gain does not come back: %.2f dB", d)
 	}
