@@ -16,7 +16,7 @@ const (
 	maxCatchUp     = 4  // batches encoded in one sweep when a worker was held up
 	maxComplexity  = 10 // of libopus
 
-	frameUnits = leg.SampleRate / 50         // of a frame
+	frameUnits = leg.SampleRate / 50                  // of a frame
 	blockUnits = leg.SampleRate / limit.BlocksASecond // of a limiter's block
 )
 

@@ -266,17 +266,9 @@ func (l *Log) commits() {
 			return
 		}
 		l.commit(false)
-		if soon = l.waits(); soon {
+		if t.Reset(idle); l.Health().Waiting > 0 { // what failed is tried again
 			t.Reset(l.o.Tick)
-		} else {
-			t.Reset(idle)
 		}
+		soon = false
 	}
-}
-
-// waits is whether there is something to be written still: what failed.
-func (l *Log) waits() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.pending) > 0 || l.lost > 0
 }
