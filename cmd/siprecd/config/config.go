@@ -106,7 +106,7 @@ type Store struct {
 // Alarms say when a live call, or the machine, is told to be at fault. 0 turns
 // an alarm off.
 type Alarms struct {
-	NoMedia     time.Duration `yaml:"no_media" default:"8s"`      // a leg that is not on hold has brought no packet; one-way too
+	NoMedia     time.Duration `yaml:"no_media" default:"7s"`      // a leg that is not on hold has brought no packet; one-way too
 	Silence     time.Duration `yaml:"silence" default:"60s"`      // a leg has brought packets, but none above -60 dBov
 	Certificate time.Duration `yaml:"certificate" default:"336h"` // so long before it expires
 	Quiet       time.Duration `yaml:"quiet" default:"0s"`         // a client that was heard before sends nothing at all

@@ -72,7 +72,7 @@ func TestDefaults(t *testing.T) {
 		HTTP:   HTTP{Listen: "127.0.0.1:8080"},
 		Store:  Store{Dir: filepath.Dir(path), Segment: time.Minute, Recipients: cfg.Store.Recipients, Reserve: 1 << 30},
 		Log:    Log{Level: "info", Format: "text"},
-		Alarms: Alarms{NoMedia: 8 * time.Second, Silence: time.Minute, Certificate: 336 * time.Hour},
+		Alarms: Alarms{NoMedia: 7 * time.Second, Silence: time.Minute, Certificate: 336 * time.Hour},
 		Stop:   Stop{Drain: 30 * time.Second},
 		Policy: policy.Policy{
 			Timezone: "Europe/London", Unlisted: "accept",

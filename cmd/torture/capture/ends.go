@@ -148,7 +148,7 @@ func silences() []*silence {
 
 // muted is row B6: calls of which nothing comes, or one side only.
 func muted(l *rig.Lab) error {
-	alarm, limit := "8s", 10*time.Second
+	alarm, limit := "7s", 10*time.Second // 7s is the default
 	if brief(l, mutedRounds) {
 		alarm, limit = "1s", 15*time.Second // what is judged is that it is told, not when
 	}
