@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"siprecd/cmd/torture/attack"
+	"siprecd/cmd/torture/book"
 	"siprecd/cmd/torture/capture"
 	"siprecd/cmd/torture/clock"
 	"siprecd/cmd/torture/crash"
@@ -55,7 +56,7 @@ func main() {
 
 // all are the rows in the order of the table.
 func all() []rig.Row {
-	return slices.Concat(crash.Rows(), disk.Rows(), clock.Rows(), capture.Rows(), attack.Rows(), inject.Rows(), theft.Rows())
+	return slices.Concat(crash.Rows(), disk.Rows(), clock.Rows(), capture.Rows(), book.Rows(), attack.Rows(), inject.Rows(), theft.Rows())
 }
 
 // The exit codes.

@@ -40,6 +40,26 @@ func Tones() []siprectest.Leg {
 	return []siprectest.Leg{{Name: "A Resident", Audio: audio.Tone(440, -18)}, {Name: "Council Tax", Audio: audio.Tone(1000, -18)}}
 }
 
+// busyFor is for how long a call is offered again that gets 503.
+const busyFor = 2 * time.Minute
+
+// Up places one call. A recorder that says that it is busy is asked again, as
+// its Retry-After wants it: a row that is not about admission must not fail
+// because the machine has other things to do.
+func Up(l *rig.Lab, client *siprectest.Client, o siprectest.Options) (*siprectest.Call, error) {
+	for began := time.Now(); ; {
+		call, err := client.Invite(l, o)
+		var status *siprectest.StatusError
+		if err == nil || !errors.As(err, &status) || status.Code != 503 || time.Since(began) > busyFor {
+			return call, err
+		}
+		l.Logf("a call is refused: the machine is busy")
+		if err := l.Sleep(time.Second); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // Place keeps calls to a server up until they are over or ctx ends; then comes
 // the report. Legs, Target and Timeout need not be given.
 func Place(ctx context.Context, l *rig.Lab, s *rig.Server, o siprectest.Options) <-chan siprectest.Report {

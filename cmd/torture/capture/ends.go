@@ -6,14 +6,10 @@ import (
 	"syscall"
 	"time"
 
+	"siprecd/cmd/torture/calls"
 	"siprecd/cmd/torture/rig"
 	"siprecd/siprec/siprectest"
-	"siprecd/siprec/siprectest/audio"
 )
-
-func tones() []siprectest.Leg {
-	return []siprectest.Leg{{Name: "A Resident", Audio: audio.Tone(440, -18)}, {Name: "Council Tax", Audio: audio.Tone(1000, -18)}}
-}
 
 // shortCall is row B7.
 func shortCall(l *rig.Lab) error {
@@ -21,7 +17,7 @@ func shortCall(l *rig.Lab) error {
 	if err != nil {
 		return err
 	}
-	rep, err := s.Place(siprectest.Options{Legs: tones(), Duration: 300 * time.Millisecond, Calls: l.Rounds, Rate: 20, Timeout: 10 * time.Second}).Wait()
+	rep, err := s.Place(siprectest.Options{Legs: calls.Tones(), Duration: 300 * time.Millisecond, Calls: l.Rounds, Rate: 20, Timeout: 10 * time.Second}).Wait()
 	if err != nil {
 		return err
 	}
@@ -56,7 +52,7 @@ func lostClient(l *rig.Lab) error {
 		return nil // a client is waited for longer than a test may take
 	}
 	rep, err := s.Place(siprectest.Options{
-		Legs: tones(), Duration: 2 * time.Second, Calls: l.Rounds, Rate: 50, Timeout: 10 * time.Second, Faults: siprectest.Faults{NoBye: true},
+		Legs: calls.Tones(), Duration: 2 * time.Second, Calls: l.Rounds, Rate: 50, Timeout: 10 * time.Second, Faults: siprectest.Faults{NoBye: true},
 	}).Wait()
 	if err != nil {
 		return err
@@ -90,7 +86,7 @@ func afterRestart(l *rig.Lab, s *rig.Server) error {
 		return err
 	}
 	defer client.Close()
-	call, err := up(l, client, siprectest.Options{Legs: tones(), Duration: time.Hour, Timeout: 10 * time.Second})
+	call, err := calls.Up(l, client, siprectest.Options{Legs: calls.Tones(), Duration: time.Hour, Timeout: 10 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -137,12 +133,12 @@ type silence struct {
 }
 
 func silences() []*silence {
-	mute := tones()
+	mute := calls.Tones()
 	mute[1].Gaps = []siprectest.Span{{To: time.Hour}}
 	return []*silence{
-		{name: "", o: siprectest.Options{Legs: tones()}},
+		{name: "", o: siprectest.Options{Legs: calls.Tones()}},
 		{name: "one-way", legs: 1, o: siprectest.Options{Legs: mute}},
-		{name: "no media", legs: 2, o: siprectest.Options{Legs: tones(), Faults: siprectest.Faults{NoMedia: true}}},
+		{name: "no media", legs: 2, o: siprectest.Options{Legs: calls.Tones(), Faults: siprectest.Faults{NoMedia: true}}},
 	}
 }
 
@@ -241,7 +237,7 @@ func drained(l *rig.Lab) error {
 		if err != nil {
 			return err
 		}
-		g, err := gather(l, s, l.Rounds, siprectest.Options{Legs: tones(), Duration: length, SharePorts: true, Timeout: 10 * time.Second})
+		g, err := gather(l, s, l.Rounds, siprectest.Options{Legs: calls.Tones(), Duration: length, SharePorts: true, Timeout: 10 * time.Second})
 		if err != nil {
 			return err
 		}
@@ -265,7 +261,7 @@ func stopped(l *rig.Lab, s *rig.Server, name string, drain time.Duration, g *gro
 	if err := l.Await("readiness falls", 5*time.Second, func() bool { return s.Get("/readyz") != 200 }); err != nil {
 		return err
 	}
-	late, err := siprectest.Run(l, siprectest.Options{Target: "udp://" + s.UDP, Legs: tones(), Duration: 100 * time.Millisecond, Timeout: 2 * time.Second})
+	late, err := siprectest.Run(l, siprectest.Options{Target: "udp://" + s.UDP, Legs: calls.Tones(), Duration: 100 * time.Millisecond, Timeout: 2 * time.Second})
 	if err != nil {
 		return err
 	}

@@ -7,29 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"siprecd/cmd/torture/calls"
 	"siprecd/cmd/torture/rig"
 	"siprecd/siprec/siprectest"
 )
-
-// busyFor is for how long a call is offered again that gets 503.
-const busyFor = 2 * time.Minute
-
-// up places one call. A recorder that says that it is busy is asked again, as
-// its Retry-After wants it: a row that is not about admission must not fail
-// because the machine has other things to do.
-func up(l *rig.Lab, client *siprectest.Client, o siprectest.Options) (*siprectest.Call, error) {
-	for began := time.Now(); ; {
-		call, err := client.Invite(l, o)
-		var status *siprectest.StatusError
-		if err == nil || !errors.As(err, &status) || status.Code != 503 || time.Since(began) > busyFor {
-			return call, err
-		}
-		l.Logf("a call is refused: the machine is busy")
-		if err := l.Sleep(time.Second); err != nil {
-			return nil, err
-		}
-	}
-}
 
 // group is calls that are up at the same time.
 type group struct {
@@ -46,7 +27,7 @@ func gather(l *rig.Lab, s *rig.Server, n int, o siprectest.Options) (*group, err
 	l.Cleanup(func() { _ = client.Close() }) // it may be closed already
 	g := &group{client: client}
 	for range n {
-		call, err := up(l, client, o)
+		call, err := calls.Up(l, client, o)
 		if err != nil {
 			return nil, fmt.Errorf("call %d of %d: %w", len(g.calls)+1, n, err)
 		}

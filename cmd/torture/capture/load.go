@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"siprecd/cmd/torture/calls"
 	"siprecd/cmd/torture/rig"
 	"siprecd/siprec/siprectest"
 )
@@ -23,11 +24,11 @@ func admission(l *rig.Lab) error {
 	}
 	span := time.Duration(l.Rounds) * time.Second
 	// The live calls' media comes from two ports: 200 sockets would be the load.
-	long, err := gather(l, s, live, siprectest.Options{Legs: tones(), Duration: time.Hour, SharePorts: true, Timeout: 10 * time.Second})
+	long, err := gather(l, s, live, siprectest.Options{Legs: calls.Tones(), Duration: time.Hour, SharePorts: true, Timeout: 10 * time.Second})
 	if err != nil {
 		return err
 	}
-	fresh, err := s.Place(siprectest.Options{Legs: tones(), Duration: time.Second, Calls: int(span.Seconds() * rate), Rate: rate, SharePorts: true, Timeout: 10 * time.Second}).Wait()
+	fresh, err := s.Place(siprectest.Options{Legs: calls.Tones(), Duration: time.Second, Calls: int(span.Seconds() * rate), Rate: rate, SharePorts: true, Timeout: 10 * time.Second}).Wait()
 	if err != nil {
 		return err
 	}
@@ -93,8 +94,8 @@ func unable(l *rig.Lab) error {
 	if err := l.Await("the server is up", 30*time.Second, func() bool { return s.Get("/livez") == 200 }); err != nil {
 		return err
 	}
-	const calls = 100
-	rep, err := s.Place(siprectest.Options{Legs: tones(), Duration: time.Second, Calls: calls, Rate: 50, SharePorts: true, Timeout: 10 * time.Second}).Wait()
+	const offers = 100
+	rep, err := s.Place(siprectest.Options{Legs: calls.Tones(), Duration: time.Second, Calls: offers, Rate: 50, SharePorts: true, Timeout: 10 * time.Second}).Wait()
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func unable(l *rig.Lab) error {
 			refused++
 		}
 	}
-	l.Count("below the reserve: calls that get 503", refused, calls)
+	l.Count("below the reserve: calls that get 503", refused, offers)
 	if !brief(l, admitRounds) {
 		l.AtMost("below the reserve: INVITE to 503, longest", seconds(slices.Max(took)), 50*time.Millisecond)
 	}
@@ -132,11 +133,11 @@ func churn(l *rig.Lab) error {
 	if brief(l, churnRounds) {
 		warm, rate = time.Duration(l.Rounds)*time.Second/3, 10
 	}
-	calls := func(span time.Duration) *rig.Load {
-		return s.Place(siprectest.Options{Legs: tones(), Duration: 500 * time.Millisecond, Calls: int(rate * span.Seconds()), Rate: rate, Timeout: 10 * time.Second})
+	offer := func(span time.Duration) *rig.Load {
+		return s.Place(siprectest.Options{Legs: calls.Tones(), Duration: 500 * time.Millisecond, Calls: int(rate * span.Seconds()), Rate: rate, Timeout: 10 * time.Second})
 	}
 	// What is made once (pools, caches, connections) is made by then.
-	first, err := calls(warm).Wait()
+	first, err := offer(warm).Wait()
 	if err != nil {
 		return err
 	}
@@ -146,7 +147,7 @@ func churn(l *rig.Lab) error {
 	}
 	l.Logf("before: %+v", before)
 	span := time.Duration(l.Rounds)*time.Second - warm
-	load := calls(span)
+	load := offer(span)
 	looks, err := watch(l, s, span)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"siprecd/cmd/torture/calls"
 	"siprecd/cmd/torture/hear"
 	"siprecd/cmd/torture/rig"
 	"siprecd/siprec/siprectest"
@@ -54,7 +55,7 @@ func place(l *rig.Lab, s *rig.Server, calls []*spoilt) error {
 func (c *spoilt) run(l *rig.Lab, client *siprectest.Client) error {
 	// The client's own streams keep silent; ours go from the same sockets.
 	silent := siprectest.Impair{Gaps: []siprectest.Span{{To: time.Hour}}}
-	call, err := up(l, client, siprectest.Options{
+	call, err := calls.Up(l, client, siprectest.Options{
 		From: c.from, Duration: time.Hour, Timeout: 10 * time.Second,
 		Legs: []siprectest.Leg{{Name: "A Resident", Impair: silent}, {Name: "Council Tax", Impair: silent}},
 	})

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"siprecd/cmd/torture/calls"
 	"siprecd/cmd/torture/rig"
 	"siprecd/siprec/siprectest"
 )
@@ -251,22 +252,22 @@ func (m *media) line(ctx context.Context, line string) error {
 
 // unanswered is the control of the count: calls that nobody answers must be
 // missed.
-func unanswered(l *rig.Lab, s *rig.Server, calls []*offered) error {
+func unanswered(l *rig.Lab, s *rig.Server, placed []*offered) error {
 	s.Stop(15)
 	const more = 3
 	for i := range more {
 		number := l.Rounds + 1 + i
-		_, err := siprectest.Run(l, siprectest.Options{Target: "udp://" + s.UDP, From: name(number), Legs: tones(), Duration: 100 * time.Millisecond, Timeout: 300 * time.Millisecond})
+		_, err := siprectest.Run(l, siprectest.Options{Target: "udp://" + s.UDP, From: name(number), Legs: calls.Tones(), Duration: 100 * time.Millisecond, Timeout: 300 * time.Millisecond})
 		if err != nil {
 			return err
 		}
-		calls = append(calls, &offered{number: number})
+		placed = append(placed, &offered{number: number})
 	}
 	rows, err := s.List("--state", "finished")
 	if err != nil {
 		return err
 	}
-	missing, _ := tally(calls, rows)
+	missing, _ := tally(placed, rows)
 	caught := 0
 	for _, number := range missing {
 		if number > l.Rounds {

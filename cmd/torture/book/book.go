@@ -1,4 +1,11 @@
-package capture
+// Package book holds a contact centre's own account against the recorder's.
+//
+//	calls ─► siprecd ─► catalogue ─┐
+//	  └────► a book, as CSV ───────┴─► siprecd reconcile ─► verdicts
+//
+// The book is written from when the calls were placed, never from what siprecd
+// lists; what is planted in it is known beforehand, kind by kind.
+package book
 
 import (
 	"encoding/json"
@@ -10,12 +17,15 @@ import (
 	"sync"
 	"time"
 
+	"siprecd/cmd/torture/calls"
 	"siprecd/cmd/torture/rig"
 	"siprecd/siprec/siprectest"
 )
 
-// bookRounds is how many calls of row B8 are recorded; its book has 10,000.
-const bookRounds = 3000
+// Rows is B8 of the goal table. Rounds are recorded calls: the book has 10,000.
+func Rows() []rig.Row {
+	return []rig.Row{{ID: "B8", What: "a contact centre's book of 10,000 calls, 50 of them never recorded", Rounds: 3000, Short: 24, Run: reconciled}}
+}
 
 // noted is a call as the contact centre's book has it.
 type noted struct {
@@ -50,15 +60,18 @@ func (b *book) write(path string) error {
 // reconciled is row B8: the book of a contact centre, in which calls stand that
 // were never recorded, is held against what was.
 func reconciled(l *rig.Lab) error {
-	s, err := started(l)
+	s, err := l.Server()
 	if err != nil {
+		return err
+	}
+	if _, err := s.Start(); err != nil {
 		return err
 	}
 	b := &book{want: map[string]int{}}
 	if err := b.place(l, s); err != nil {
 		return err
 	}
-	if _, err := s.Finished(l.Rounds, listed); err != nil {
+	if _, err := s.Finished(l.Rounds, 20*time.Second); err != nil {
 		return err
 	}
 	path := filepath.Join(l.Dir, "calls.csv")
@@ -115,7 +128,7 @@ func (b *book) place(l *rig.Lab, s *rig.Server) error {
 
 func (b *book) one(l *rig.Lab, client *siprectest.Client, i int) error {
 	c := noted{at: time.Now(), talk: 1, caller: fmt.Sprintf("020794%05d", 60000+i), called: "020 8825 7050"}
-	call, err := up(l, client, siprectest.Options{From: "+44" + c.caller[1:], Legs: tones(), Duration: 60 * time.Millisecond, Timeout: 10 * time.Second})
+	call, err := calls.Up(l, client, siprectest.Options{From: "+44" + c.caller[1:], Legs: calls.Tones(), Duration: 60 * time.Millisecond, Timeout: 10 * time.Second})
 	if err != nil {
 		return err
 	}
