@@ -67,6 +67,27 @@ func TestSenderReportsAlignLegs(t *testing.T) {
 	}
 }
 
+// A client that names a privileged port for its media, or reports from one, does
+// not make us write to that service.
+func TestNoReportToPrivilegedPorts(t *testing.T) {
+	for port, want := range map[uint16]bool{0: false, 21: false, 1022: false, 1023: true, 30000: true, 65535: false} {
+		for _, from := range []uint16{0, 53, 2000} {
+			cfg := mono()
+			cfg.Source = netip.AddrPortFrom(sbc.Addr(), port)
+			tr := leg.New(cfg, leg.Place{Start: time.Unix(1e9, 0), Depth: DefaultDepth, Allow: func(netip.Addr) bool { return true }})
+			tr.Push(rtpBytes(8, 1, 160, 77, make([]byte, 160)), sbc, at(1))
+			want := want
+			if from != 0 {
+				want = from >= 1024
+				tr.Control(senderReport(77, time.Second, 160), netip.AddrPortFrom(sbc.Addr(), from), at(2))
+			}
+			if to, ok := tr.ReportTo(); ok != want {
+				t.Errorf("media from port %d, reports from %d: report to %v, %v", port, from, to, ok)
+			}
+		}
+	}
+}
+
 // A report goes to the signalled address of an allowed peer that is heard, and
 // to nobody else; it tells what was lost.
 func TestReceiverReports(t *testing.T) {

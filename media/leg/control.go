@@ -97,19 +97,18 @@ func (t *Track) delay(n int64) {
 
 // ReportTo is where a receiver report may be sent: to the sender that was
 // signalled and is heard, if its address is one of the allowed peers'; false:
-// nowhere.
+// nowhere. No media comes from a privileged port: who names one wants us to
+// write to a service of that host.
 func (t *Track) ReportTo() (netip.AddrPort, bool) {
 	a := t.source.Addr()
 	if t.flow.id == 0 || t.keyed() || t.allow == nil || !a.IsValid() || t.flow.from.Addr() != a || !t.allow(a) {
 		return netip.AddrPort{}, false
 	}
-	if c := t.reports.from; c.IsValid() && c.Addr() == a {
-		return c, true
+	to := t.reports.from
+	if !to.IsValid() || to.Addr() != a {
+		to = netip.AddrPortFrom(a, t.source.Port()+1) // 65535 has none: 0
 	}
-	if t.source.Port() == 0 || t.source.Port() == 65535 {
-		return netip.AddrPort{}, false
-	}
-	return netip.AddrPortFrom(a, t.source.Port()+1), true
+	return to, to.Port() >= 1024
 }
 
 // Report appends a receiver report about the sender that is heard.

@@ -29,7 +29,7 @@ import (
 func Rows() []rig.Row {
 	return []rig.Row{
 		{ID: "D1", What: "injected RTP", Rounds: 1000000, Short: 20000, Run: injected},
-		{ID: "D2", What: "what leaves the recorder", Rounds: 40, Short: 14, Needs: []rig.Need{rig.Tool("tcpdump"), rig.Root()}, Run: sent},
+		{ID: "D2", What: "what leaves the recorder", Rounds: 40, Short: 21, Needs: []rig.Need{rig.Tool("tcpdump"), rig.Root()}, Run: sent},
 		{ID: "D3", What: "replayed, changed, stripped and made-up SRTP", Rounds: 100000, Short: 4000, Run: forgedSRTP},
 	}
 }
