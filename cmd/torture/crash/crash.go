@@ -45,6 +45,15 @@ const (
 	perFolder = 20
 )
 
+// eased is a goal as the short form judges it, which runs on machines that do
+// other things as well: half as much again.
+func eased(l *rig.Lab, goal time.Duration) time.Duration {
+	if l.Rounds <= 6 {
+		goal += goal / 2
+	}
+	return goal
+}
+
 // account sums up the rounds of a row.
 type account struct {
 	recordings, lostAcked, absent, live, unlisted int
@@ -120,13 +129,13 @@ type plan struct {
 
 func (a *account) figures(l *rig.Lab) {
 	l.Figure("recordings interrupted", fmt.Sprint(a.losses), "> 0", a.losses > 0)
-	l.AtMost("most lost of a call by a kill", a.worst, maxLoss)
+	l.AtMost("most lost of a call by a kill", a.worst, eased(l, maxLoss))
 	l.Figure("lost on average", (a.sumLoss / time.Duration(max(1, a.losses))).Round(time.Millisecond).String(), "told", true)
 	l.Count("recordings with acknowledged audio lost", a.lostAcked, 0)
 	l.Count("recordings answered with 200 and not listed", a.absent, 0)
 	l.Count("recordings left live", a.live, 0)
 	l.Count("interruptions without start, end or mark", a.unlisted, 0)
-	l.AtMost("slowest to be ready again", a.ready, maxReady)
+	l.AtMost("slowest to be ready again", a.ready, eased(l, maxReady))
 }
 
 // killRound places calls, kills the server in their midst, starts it again and
