@@ -15,10 +15,6 @@ import (
 // one port holds up the others no longer than that.
 const maxBatches = 64
 
-// yieldEvery is after how many calls the rest of the process gets its turn: some
-// milliseconds. Each turn costs a thread's waking.
-const yieldEvery = 4
-
 // worker owns a share of the calls: it empties their sockets, and decodes and
 // encodes them, in one goroutine. Everything that changes a call reaches it as
 // a function in its mailbox.
@@ -179,9 +175,7 @@ func (w *worker) attend() {
 		w.sweepHasty()
 	default:
 	}
-	if w.at%yieldEvery == 0 {
-		runtime.Gosched()
-	}
+	runtime.Gosched()
 }
 
 func (w *worker) sweepHasty() {
