@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"siprecd/media"
 	"siprecd/recorder"
 	"siprecd/siprec/siprectest"
 	"siprecd/siprec/siprectest/audio"
@@ -432,7 +433,8 @@ func TestHoldAndRingingAreNotGivenUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, func(cfg *recorder.Config) { cfg.MediaTimeout = 500 * time.Millisecond })
+			// Longer than a visit: what came since the last one is not known yet.
+			r := newRig(t, func(cfg *recorder.Config) { cfg.MediaTimeout = 2 * media.DefaultSweep })
 			if rep := r.call(o); !rep.OK() {
 				t.Errorf("the call went wrong: %s", rep)
 			}
