@@ -61,8 +61,10 @@ func TestLimiterPassesOnOneTalker(t *testing.T) {
 		loud[block+i], one[block+i] = 60000, int32(i-32768)
 	}
 	dst := make([]int16, 2400)
-	if l.Run(dst, 1, one, true); int32(dst[60]) != one[60] {
-		t.Errorf("%d became %d", one[60], dst[60])
+	for _, alone := range []bool{true, false} { // the lowest sample of all fits, too
+		if l.Run(dst, 1, one, alone); int32(dst[block]) != one[block] {
+			t.Errorf("%d became %d", one[block], dst[block])
+		}
 	}
 	l.Run(dst, 1, loud, false)
 	if l.Run(dst, 1, one, true); int32(dst[60]) <= one[60] || int32(dst[2399]) != one[2399] {

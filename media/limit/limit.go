@@ -78,7 +78,7 @@ func (l *Limiter) Run(dst []int16, stride int, sum []int32, alone bool) {
 func ceiling(block []int32) float64 {
 	peak := int32(0)
 	for _, v := range block {
-		peak = max(peak, v, -v)
+		peak = max(peak, v, ^v) // ^v: there is one more below zero, and it fits
 	}
 	if peak <= fullScale {
 		return 1
