@@ -22,7 +22,7 @@ import (
 //
 // Writers wait for the switch alone, a few syncs long: what they commit while
 // the copy is made is followed and done again in the new file. The copy is
-// written a piece at a time and rests between them a third as long as it has worked, so
+// written a piece at a time and rests between them a sixth as long as it has worked, so
 // that it takes neither the disk nor a core from the calls that are live. It
 // ends early, with nothing changed, when ctx ends.
 func (d *DB) Compact(ctx context.Context) error {
@@ -192,7 +192,7 @@ func (c *copier) next() error {
 	if err := c.tx.Commit(); err != nil {
 		return err
 	}
-	rest := time.NewTimer(time.Since(c.began) / 3)
+	rest := time.NewTimer(time.Since(c.began) / 6)
 	defer rest.Stop()
 	err := c.ctx.Err()
 	select {
