@@ -49,7 +49,6 @@ type server struct {
 	dir            string
 	udp, tcp, http string // host:port
 	sets           []string
-	ca             *authority // where the test has one
 	cmd            *exec.Cmd
 	log            *syncBuffer
 	done           chan error

@@ -1,7 +1,7 @@
 // Command torture tries what a recorder is trusted with in the worst minute,
 // and writes one table of what came out: make torture.
 //
-//	rows of crash, disk, capture, attack, theft, watch ─► rig.Run ─► table
+//	rows of crash, disk, clock, capture, book, attack, inject, theft, watch ─► rig.Run ─► table
 //
 // Every row runs the real binary on real sockets and files, one after the
 // other; with -row it runs those alone, with -rounds in fewer rounds. Figures
@@ -40,6 +40,7 @@ import (
 	"siprecd/cmd/torture/inject"
 	"siprecd/cmd/torture/rig"
 	"siprecd/cmd/torture/theft"
+	"siprecd/cmd/torture/watch"
 )
 
 func main() {
@@ -56,7 +57,7 @@ func main() {
 
 // all are the rows in the order of the table.
 func all() []rig.Row {
-	return slices.Concat(crash.Rows(), disk.Rows(), clock.Rows(), capture.Rows(), book.Rows(), attack.Rows(), inject.Rows(), theft.Rows())
+	return slices.Concat(crash.Rows(), disk.Rows(), clock.Rows(), capture.Rows(), book.Rows(), attack.Rows(), inject.Rows(), theft.Rows(), watch.Rows())
 }
 
 // The exit codes.

@@ -14,7 +14,7 @@
 //	malformed     many messages from allowed clients are no SIP
 //	backlog       segments are sealed more slowly than they come
 //
-//	Check.Look ──every 2 s, each on its own──► report(name, text or "")
+//	Check.Look ──every 4 s, each on its own──► report(name, text or "")
 //
 // Promises: each check has a goroutine of its own, so that one that hangs on a
 // disk holds up no other; texts name no person.

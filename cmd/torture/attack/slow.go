@@ -1,20 +1,12 @@
 package attack
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -170,7 +162,7 @@ func withTLS(l *rig.Lab, sets ...string) (*rig.Server, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	cert, key, err := certificate(l.Dir)
+	cert, key, err := rig.Certificate(l.Dir, time.Now().Add(90*24*time.Hour))
 	if err != nil {
 		return nil, "", err
 	}
@@ -181,27 +173,6 @@ func withTLS(l *rig.Lab, sets ...string) (*rig.Server, string, error) {
 	s.Sets = append(s.Sets, fmt.Sprintf("sip.listen=[udp://%s, tcp://%s, tls://%s]", s.UDP, s.TCP, at))
 	_, err = s.Start()
 	return s, at, err
-}
-
-// certificate writes a key and a certificate of its own.
-func certificate(dir string) (cert, key string, err error) {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return "", "", err
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "torture"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &k.PublicKey, k)
-	if err != nil {
-		return "", "", err
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		return "", "", err
-	}
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	err = os.WriteFile(cert, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
-	return cert, key, errors.Join(err, os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
 }
 
 // anyone is a client that checks no certificate.

@@ -233,8 +233,10 @@ func (a *account) compare(l *rig.Lab, s *rig.Server, r round) error {
 	return nil
 }
 
-// retire stops a server, verifies its folder and plays one recording of it.
+// retire stops a server, verifies its folder and plays one recording of it. Its
+// ports go to the next one: a long row has more servers than there are ports.
 func retire(l *rig.Lab, s *rig.Server) error {
+	defer s.Retire()
 	if code := s.Stop(15); code != 0 {
 		return fmt.Errorf("stopped with %d", code)
 	}

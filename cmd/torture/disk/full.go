@@ -16,8 +16,8 @@ import (
 	"siprecd/siprec/siprectest"
 )
 
-// smallDisk makes an ext4 of its own and mounts it.
-func smallDisk(l *rig.Lab, size string) (string, error) {
+// Small makes an ext4 of its own and mounts it.
+func Small(l *rig.Lab, size string) (string, error) {
 	image, dir := filepath.Join(l.Dir, "small.img"), filepath.Join(l.Dir, "small")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return "", err
@@ -33,8 +33,8 @@ func smallDisk(l *rig.Lab, size string) (string, error) {
 	return dir, nil
 }
 
-// fill leaves so many bytes free; release gives the space back.
-func fill(dir string, leave int64) (release func() error, err error) {
+// Fill leaves so many bytes free; release gives the space back.
+func Fill(dir string, leave int64) (release func() error, err error) {
 	name := filepath.Join(dir, "ballast")
 	f, err := os.Create(name)
 	if err != nil {
@@ -65,7 +65,7 @@ func fill(dir string, leave int64) (release func() error, err error) {
 // full has live calls on a disk that runs full for less than a minute, for more,
 // and below the reserve only.
 func full(l *rig.Lab) error {
-	dir, err := smallDisk(l, "160M")
+	dir, err := Small(l, "160M")
 	if err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func full(l *rig.Lab) error {
 // belowReserve leaves less than the reserve: new calls are refused at once, and
 // taken again as soon as there is room.
 func belowReserve(l *rig.Lab, s *rig.Server, dir string) error {
-	release, err := fill(dir, 4<<20)
+	release, err := Fill(dir, 4<<20)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func fullFor(l *rig.Lab, s *rig.Server, dir string, hold time.Duration, live int
 	if err := l.Await("live calls with audio on disk", 20*time.Second, func() bool { return calls.Stored(s, 2*time.Second) }); err != nil {
 		return err
 	}
-	release, err := fill(dir, 0)
+	release, err := Fill(dir, 0)
 	if err != nil {
 		return err
 	}

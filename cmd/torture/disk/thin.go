@@ -46,7 +46,7 @@ func thinStore(l *rig.Lab) (dir string, fail, mend func() error, err error) {
 		}
 	}
 	ballast := filepath.Join(outer, "ballast")
-	fail = func() error { _, err := fill(outer, 0); return err }
+	fail = func() error { _, err := Fill(outer, 0); return err }
 	mend = func() error { return os.Remove(ballast) }
 	return dir, fail, mend, nil
 }

@@ -26,34 +26,38 @@ const (
 	claimLimit = 2 * time.Minute
 )
 
-// claim takes as many blocks as Span media ports need, for as long as the row
-// runs. While there are none it waits: the rows that have them end. The claim
-// is a TCP listener on each block's first port, which nobody else uses.
-func (l *Lab) claim() (low, high int, err error) {
+// claim takes as many blocks as Span media ports need, until give is called or
+// the row is over. While there are none it waits: those who have them end. The
+// claim is a TCP listener on each block's first port, which nobody else uses.
+func (l *Lab) claim() (low, high int, give func(), err error) {
 	span := l.Span
 	if span <= 0 {
 		span = mediaPorts
 	}
 	size := (span + headPorts + blockPorts - 1) / blockPorts * blockPorts
 	if firstPort+size-1 > lastPort {
-		return 0, 0, errors.New("so many media ports are not to be had")
+		return 0, 0, nil, errors.New("so many media ports are not to be had")
 	}
 	err = l.Await("a free range of ports", claimLimit, func() bool {
 		for low = firstPort; low+size-1 <= lastPort; low += blockPorts {
-			if l.hold(low, size) {
+			if give = hold(low, size); give != nil {
 				return true
 			}
 		}
 		return false
 	})
-	return low, low + size - 1, err
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	l.Cleanup(give)
+	return low, low + size - 1, give, nil
 }
 
-// hold claims the blocks from low on, all or none. It looks whether SIP and
-// web are free as well, for a machine may have other servers.
-func (l *Lab) hold(low, size int) bool {
+// hold claims the blocks from low on, all or none (nil). It looks whether SIP
+// and web are free as well, for a machine may have other servers.
+func hold(low, size int) (give func()) {
 	var held []net.Listener
-	give := func() {
+	give = func() {
 		for _, ln := range held {
 			ln.Close()
 		}
@@ -62,16 +66,15 @@ func (l *Lab) hold(low, size int) bool {
 		ln, err := net.Listen("tcp", loopback(at))
 		if err != nil {
 			give()
-			return false
+			return nil
 		}
 		held = append(held, ln)
 	}
 	if !free(low+sipPort) || !free(low+webPort) {
 		give()
-		return false
+		return nil
 	}
-	l.Cleanup(give)
-	return true
+	return give
 }
 
 // free says whether a port can be had, for UDP and for TCP.

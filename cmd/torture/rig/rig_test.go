@@ -151,7 +151,7 @@ func TestClaims(t *testing.T) {
 	for _, want := range []int{0, 100, 300} {
 		l := &Lab{Context: t.Context(), Span: want}
 		t.Cleanup(func() { l.close(Result{}) })
-		low, high, err := l.claim()
+		low, high, give, err := l.claim()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,9 +164,20 @@ func TestClaims(t *testing.T) {
 			}
 		}
 		taken = append(taken, span{low, high})
+		if want > 100 {
+			give()
+		}
+	}
+	for range 100 { // more than there are at once
+		l := &Lab{Context: t.Context()}
+		_, _, give, err := l.claim()
+		if err != nil {
+			t.Fatal(err)
+		}
+		give()
 	}
 	l := &Lab{Context: t.Context(), Span: 20000}
-	if _, _, err := l.claim(); err == nil {
+	if _, _, _, err := l.claim(); err == nil {
 		t.Error("20,000 ports were to be had")
 	}
 }

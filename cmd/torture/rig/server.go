@@ -30,7 +30,8 @@ type Server struct {
 
 	lab  *Lab
 	out  *output
-	port int // the first of the claim
+	port int    // the first of the claim
+	give func() // ends the claim
 
 	mu   sync.Mutex
 	proc *process // the latest; nil: none was started, or it was stopped
@@ -61,11 +62,11 @@ func (l *Lab) ServerIn(dir string, sets ...string) (*Server, error) {
 			return nil, fmt.Errorf("siprecd init: %w: %s", err, out)
 		}
 	}
-	low, high, err := l.claim()
+	low, high, give, err := l.claim()
 	if err != nil {
 		return nil, err
 	}
-	s.port = low
+	s.port, s.give = low, give
 	s.UDP = fmt.Sprint("127.0.0.1:", low+sipPort)
 	s.TCP, s.HTTP = s.UDP, fmt.Sprint("127.0.0.1:", low+webPort)
 	s.Sets = append([]string{
@@ -224,6 +225,12 @@ const stopLimit = time.Minute
 
 // Kill ends the server at once, and waits.
 func (s *Server) Kill() { s.Stop(syscall.SIGKILL) }
+
+// Retire ends the server for good: its ports are for the next one.
+func (s *Server) Retire() {
+	s.Kill()
+	s.give()
+}
 
 // Output is what the server has written so far, in all its lives.
 func (s *Server) Output() string { return s.out.String() }
