@@ -56,6 +56,10 @@ type Options struct {
 	NoRotate bool     // after a failure refuse writes instead of moving to a new file
 	Buckets  []string // made when missing
 	Logger   *slog.Logger
+
+	// Init puts into a new file, after its buckets, what no file may be without:
+	// there is never one without it under the database's name. nil: nothing.
+	Init func(*Tx) error
 }
 
 // mmapSize is reserved address space, so that a growing file need not be mapped
@@ -204,6 +208,9 @@ func (d *DB) create() error {
 			if _, err := tx.CreateBucketIfNotExists([]byte(name)); err != nil {
 				return err
 			}
+		}
+		if d.options.Init != nil {
+			return d.options.Init(tx)
 		}
 		return nil
 	})

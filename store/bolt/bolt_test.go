@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -294,4 +295,38 @@ func fileMemory(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return kb << 10
+}
+
+// TestInit is what a new file is never without: it is in it before the file has
+// its name, and a file that cannot be given it is not made.
+func TestInit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	o, calls := options(), 0
+	refuse := errors.New("no")
+	o.Init = func(*Tx) error { return refuse }
+	if _, err := Open(path, o); !errors.Is(err, refuse) {
+		t.Errorf("opened: %v", err)
+	}
+	if left, _ := filepath.Glob(path + "*"); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+	o.Init = func(tx *Tx) error {
+		calls++
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the file is there: %v", err)
+		}
+		return tx.Bucket([]byte("b")).Put([]byte("a"), []byte("salt"))
+	}
+	for range 2 { // made, opened
+		d := open(t, path, o)
+		if got := get(t, d, "a"); got != "salt" {
+			t.Errorf("%q", got)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if calls != 1 {
+		t.Errorf("filled %d times", calls)
+	}
 }

@@ -74,14 +74,10 @@ func (j *Journal) begin(g *generation) error {
 	if g.box, err = j.options.Host.Box("journal", salt); err != nil {
 		return err
 	}
-	if g.db, err = bolt.Open(g.path, bolt.Options{NoRotate: true, Buckets: []string{metaBucket}, Logger: j.options.Logger}); err != nil {
+	o := bolt.Options{NoRotate: true, Buckets: []string{metaBucket}, Logger: j.options.Logger}
+	o.Init = func(tx *bolt.Tx) error { return tx.Bucket([]byte(metaBucket)).Put([]byte(saltKey), salt) }
+	if g.db, err = bolt.Open(g.path, o); err != nil {
 		return errors.Join(err, removeIfThere(g.path))
-	}
-	err = g.db.Update(func(tx *bolt.Tx) error {
-		return tx.Bucket([]byte(metaBucket)).Put([]byte(saltKey), salt)
-	})
-	if err != nil {
-		return errors.Join(err, g.db.Close(), removeIfThere(g.path))
 	}
 	return nil
 }
