@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"filippo.io/age"
 
@@ -302,7 +301,7 @@ func TestErasureWaitsForItsLeaf(t *testing.T) {
 	if err := os.Rename(name+".away", name); err != nil {
 		t.Fatal(err)
 	}
-	until(t, 5*time.Second, "the erasure to be finished", func() bool { return count(booked(t, h), audit.Erased, id) > 0 })
+	until(t, patience, "the erasure to be finished", func() bool { return count(booked(t, h), audit.Erased, id) > 0 })
 	if _, err := s.Erase(t.Context(), someone, id); err != nil {
 		t.Fatal(err)
 	}

@@ -175,7 +175,7 @@ func TestManifestHolds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, 5*time.Second, "the journal has let go", func() bool { return len(s.journal.Segments()) == 0 })
+	until(t, patience, "the journal has let go", func() bool { return len(s.journal.Segments()) == 0 })
 	cut := h.cutOff(t)
 	shut(t, s)
 	name := filepath.Join(cut.dir, folder(t, r.ID()), ManifestFile)
@@ -314,12 +314,12 @@ func TestStuck(t *testing.T) {
 	if err := r.Finish(ctx, closing(20)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("finish: %v", err)
 	}
-	until(t, 10*time.Second, "stuck", func() bool { return s.Health().StuckJobs == 1 })
+	until(t, patience, "stuck", func() bool { return s.Health().StuckJobs == 1 })
 	if err := s.Health().StuckError; err == nil || !strings.Contains(err.Error(), "finish recording") {
 		t.Errorf("stuck: %v", err)
 	}
 	mend()
-	until(t, 10*time.Second, "no longer stuck", func() bool { return s.Health().StuckJobs == 0 && s.Health().StuckError == nil })
+	until(t, patience, "no longer stuck", func() bool { return s.Health().StuckJobs == 0 && s.Health().StuckError == nil })
 	if row, err := s.Get(r.ID()); err != nil || row.State != Finished || row.Interrupted {
 		t.Errorf("%+v, %v", row, err)
 	}
@@ -357,7 +357,7 @@ func TestHungDisk(t *testing.T) {
 		} else {
 			t.Log(err)
 		}
-		if took := time.Since(start); took > 2*time.Second {
+		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("%s took %v", what, took)
 		}
 	}
@@ -367,7 +367,18 @@ func TestHungDisk(t *testing.T) {
 		t.Errorf("opened while the disk hangs: %v", err)
 	}
 	r.sealing.Unlock()
-	until(t, 5*time.Second, "the folder is free", func() bool {
+	awaitFree(t, h)
+	s = h.open(t)
+	if row, err := s.Get(r.ID()); err != nil || row.State != Finished {
+		t.Errorf("%+v, %v", row, err)
+	}
+	shut(t, s)
+}
+
+// awaitFree waits until nobody has the folder open.
+func awaitFree(t *testing.T, h house) {
+	t.Helper()
+	until(t, patience, "the folder is free", func() bool {
 		root, err := os.OpenRoot(h.dir)
 		if err != nil {
 			t.Fatal(err)
@@ -379,11 +390,6 @@ func TestHungDisk(t *testing.T) {
 		}
 		return err == nil
 	})
-	s = h.open(t)
-	if row, err := s.Get(r.ID()); err != nil || row.State != Finished {
-		t.Errorf("%+v, %v", row, err)
-	}
-	shut(t, s)
 }
 
 // TestCloseFullDisk closes while the journal takes nothing.
@@ -397,20 +403,19 @@ func TestCloseFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	feed(r, fake(50))
-	if err := s.journal.FlushWithin(100*time.Millisecond, nil); err == nil {
-		t.Error("flushed")
-	}
+	flushInVain(t, s)
 	mend() // the file is not written again all the same
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	start := time.Now()
 	err := s.Close(ctx)
-	if took := time.Since(start); err == nil || took > 2*time.Second {
+	if took := time.Since(start); err == nil || took > 20*time.Second {
 		t.Errorf("closed within %v: %v", took, err)
 	}
 	if err := os.Rename(away, h.dir+"/journal"); err != nil {
 		t.Fatal(err)
 	}
+	awaitFree(t, h)
 	s = h.open(t)
 	if have, _ := export(t, s, h, r.ID()); len(have) < 50 {
 		t.Errorf("%d packets", len(have))
@@ -418,13 +423,13 @@ func TestCloseFullDisk(t *testing.T) {
 	shut(t, s)
 }
 
-// TestSlowRecovery leaves three calls that cannot be finished: Open does not
-// wait for each in turn.
+// TestSlowRecovery leaves calls that cannot be finished: Open does not wait for
+// each in turn.
 func TestSlowRecovery(t *testing.T) {
 	h := newHouse(t)
 	s := h.open(t)
 	var ids []string
-	for range 3 {
+	for range 12 {
 		ids = append(ids, begin(t, s, 20).ID())
 	}
 	good := begin(t, s, 20).ID()
@@ -434,11 +439,12 @@ func TestSlowRecovery(t *testing.T) {
 		mend = append(mend, block(t, h.dir, id))
 	}
 	start := time.Now()
-	s = h.open(t)
-	if took := time.Since(start); took > 5*time.Second {
+	s = h.start(t)
+	if took := time.Since(start); took > 20*time.Second { // 24 s, if it did
 		t.Errorf("ready after %v", took)
 	}
-	if health := s.Health(); health.Live != 3 || health.Recovered != 4 {
+	until(t, patience, "the good one is finished", func() bool { return s.Health().Live <= 12 })
+	if health := s.Health(); health.Live != 12 || health.Recovered != 13 {
 		t.Errorf("live %d, recovered %d", health.Live, health.Recovered)
 	}
 	if row, err := s.Get(good); err != nil || row.State != Finished {
@@ -447,7 +453,7 @@ func TestSlowRecovery(t *testing.T) {
 	for _, f := range mend {
 		f()
 	}
-	until(t, 10*time.Second, "all finished", func() bool { return s.Health().Live == 0 })
+	until(t, patience, "all finished", func() bool { return s.Health().Live == 0 })
 	shut(t, s)
 	verifyClean(t, h)
 }
@@ -458,7 +464,7 @@ func TestDiscardCutOff(t *testing.T) {
 	h := newHouse(t)
 	s := h.open(t, func(o *Options) { o.Segment = time.Second; o.Tick = 10 * time.Millisecond })
 	r := begin(t, s, 80)
-	until(t, 5*time.Second, "a segment is sealed", func() bool { row, err := s.Get(r.ID()); return err == nil && row.Segments == 1 })
+	until(t, patience, "a segment is sealed", func() bool { row, err := s.Get(r.ID()); return err == nil && row.Segments == 1 })
 	r.sealing.Lock()
 	r.state.Discarded = true
 	e, err := r.entry(partState)
@@ -530,7 +536,7 @@ func TestVerifyCutOff(t *testing.T) {
 	s := h.open(t, func(o *Options) { o.Segment = time.Second; o.Tick = 10 * time.Millisecond })
 	record(t, s, fake(10))
 	r := begin(t, s, 120)
-	until(t, 5*time.Second, "two segments are sealed", func() bool { row, err := s.Get(r.ID()); return err == nil && row.Segments == 2 })
+	until(t, patience, "two segments are sealed", func() bool { row, err := s.Get(r.ID()); return err == nil && row.Segments == 2 })
 	cut := h.cutOff(t)
 	shut(t, s)
 	cut.log = slog.New(slog.DiscardHandler)

@@ -60,7 +60,15 @@ func parseIdentity(t testing.TB, text string) age.Identity {
 	return ids[0]
 }
 
+// open opens the folder and waits until what a crash had left is finished.
 func (h house) open(t testing.TB, change ...func(*Options)) *Store {
+	t.Helper()
+	s := h.start(t, change...)
+	until(t, patience, "what was interrupted is finished", func() bool { return s.Health().Live == 0 })
+	return s
+}
+
+func (h house) start(t testing.TB, change ...func(*Options)) *Store {
 	t.Helper()
 	o := Options{Dir: h.dir, Logger: h.log, Normalise: digits}
 	for _, c := range change {

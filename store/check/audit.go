@@ -86,8 +86,9 @@ func (v *verifier) book(l *ledger, e audit.Event) {
 
 // compare holds the log against the catalogue and the manifests.
 func (v *verifier) compare(l *ledger) {
+	since := l.since.Truncate(time.Millisecond) // as exact as an id's time is
 	for id, state := range v.rows {
-		v.account(id, state, l.of[id], disk.Time(id).After(l.since))
+		v.account(id, state, l.of[id], !disk.Time(id).Before(since))
 	}
 	if v.partial {
 		return

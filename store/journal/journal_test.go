@@ -154,7 +154,7 @@ func TestGenerations(t *testing.T) {
 
 func until(t testing.TB, ok func() bool) {
 	t.Helper()
-	tick, end := time.NewTicker(5*time.Millisecond), time.NewTimer(5*time.Second)
+	tick, end := time.NewTicker(5*time.Millisecond), time.NewTimer(time.Minute)
 	defer tick.Stop()
 	defer end.Stop()
 	for !ok() {
@@ -329,6 +329,7 @@ func TestTroubleIsSaidOnce(t *testing.T) {
 	}
 	s := j.Stream([16]byte{1}, 1000)
 	write(s, 0, 1)
+	until(t, func() bool { return log.count("level=ERROR") == 1 })
 	for range 20 {
 		if err := j.FlushWithin(10*time.Millisecond, nil); err == nil {
 			t.Fatal("flush without a folder")

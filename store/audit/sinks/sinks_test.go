@@ -46,7 +46,7 @@ func until(t *testing.T, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(10 * time.Second); !ok(); <-tick.C {
+	for end := time.Now().Add(time.Minute); !ok(); <-tick.C {
 		if time.Now().After(end) {
 			t.Fatal("not in time")
 		}
@@ -104,7 +104,7 @@ func TestFailureAndReturn(t *testing.T) {
 	for range 20 {
 		s.Send(Message{Note: []byte("note\n")})
 	}
-	if time.Since(start) > time.Second {
+	if time.Since(start) > 4*time.Second { // one try at what hangs takes 5
 		t.Error("Send waits")
 	}
 	until(t, func() bool { x := s.States(); return x[0].Error != nil && x[1].Error == nil && !x[1].Sent.IsZero() })
@@ -114,7 +114,7 @@ func TestFailureAndReturn(t *testing.T) {
 	until(t, func() bool { return s.States()[0].Error == nil })
 	start = time.Now()
 	s.Close()
-	if time.Since(start) > farewell+2*time.Second {
+	if time.Since(start) > farewell+20*time.Second {
 		t.Error("Close takes too long")
 	}
 	hangs.CloseClientConnections()
