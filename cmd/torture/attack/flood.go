@@ -39,14 +39,11 @@ func forged(l *rig.Lab) error {
 // growth is by how much the live heap of a server grows, and how many
 // strangers it saw.
 func growth(l *rig.Lab, peers string) (grown int64, heard int, err error) {
-	at, err := foe.Spare("127.0.0.1")
-	if err != nil {
-		return 0, 0, err
-	}
 	s, err := l.Server(peers)
 	if err != nil {
 		return 0, 0, err
 	}
+	at := fmt.Sprint("127.0.0.1:", s.Spare(0))
 	if _, err = s.Start("--pprof", at); err != nil {
 		return 0, 0, err
 	}

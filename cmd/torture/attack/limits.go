@@ -72,7 +72,7 @@ func leaks(l *rig.Lab, s *rig.Server, calm rig.Usage) (err error) {
 	failed := cycles(l, s, l.Rounds)
 	l.Figure("calls one after the other that failed", fmt.Sprintf("%d of %d", failed, l.Rounds), "0", failed == 0)
 	var now rig.Usage
-	_ = l.Await("descriptors are as before", 15*time.Second, func() bool {
+	_ = l.Await("descriptors are as before", time.Minute, func() bool {
 		now, err = s.Usage()
 		return err == nil && now.Files <= calm.Files
 	})
@@ -89,7 +89,7 @@ func leaks(l *rig.Lab, s *rig.Server, calm rig.Usage) (err error) {
 // which its first leaf opens, and no recording any more. It says what it uses
 // then.
 func settled(l *rig.Lab, s *rig.Server) (rig.Usage, error) {
-	err := l.Await("the first calls are booked", 15*time.Second, func() bool {
+	err := l.Await("the first calls are booked", time.Minute, func() bool {
 		booked := false
 		for _, f := range files(s) {
 			if strings.Contains(f, "/recordings/") || strings.Contains(f, "/journal/") {

@@ -57,7 +57,7 @@ func (z *sized) request(l *rig.Lab, s *rig.Server, way string, size int) {
 	z.sent++
 	step := len(raw)
 	if way == "drop by drop" {
-		step = 1
+		step = max(1, len(raw)/5000) // what is not done in 5 s is cut off
 	}
 	for rest := raw; len(rest) > 0; rest = rest[min(step, len(rest)):] {
 		if _, err := p.Write(rest[:min(step, len(rest))]); err != nil {

@@ -158,10 +158,6 @@ func (h *herd) wait() (closed int, worst time.Duration) {
 
 // withTLS is a server that speaks TLS too, and where.
 func withTLS(l *rig.Lab, sets ...string) (*rig.Server, string, error) {
-	at, err := foe.Spare("127.0.0.1")
-	if err != nil {
-		return nil, "", err
-	}
 	cert, key, err := rig.Certificate(l.Dir, time.Now().Add(90*24*time.Hour))
 	if err != nil {
 		return nil, "", err
@@ -170,6 +166,7 @@ func withTLS(l *rig.Lab, sets ...string) (*rig.Server, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
+	at := fmt.Sprint("127.0.0.1:", s.Spare(0))
 	s.Sets = append(s.Sets, fmt.Sprintf("sip.listen=[udp://%s, tcp://%s, tls://%s]", s.UDP, s.TCP, at))
 	_, err = s.Start()
 	return s, at, err

@@ -65,7 +65,7 @@ func Up(l *rig.Lab, client *siprectest.Client, o siprectest.Options) (*siprectes
 func Place(ctx context.Context, l *rig.Lab, s *rig.Server, o siprectest.Options) <-chan siprectest.Report {
 	o.Target, o.Legs, o.SharePorts = "udp://"+s.UDP, Tones(), true
 	if o.Timeout == 0 {
-		o.Timeout = 2 * time.Second
+		o.Timeout = l.Ease(2 * time.Second)
 	}
 	done := make(chan siprectest.Report, 1)
 	go func() {

@@ -68,7 +68,7 @@ func lostClient(l *rig.Lab) error {
 	if err != nil {
 		return err
 	}
-	l.AtMost("all closed after their last packet", time.Since(vanished), 35*time.Second)
+	l.Within("all closed after their last packet", time.Since(vanished), 35*time.Second)
 	causes := 0
 	for _, r := range rows {
 		if r.Cause != "bye" && !r.Interrupted {
@@ -228,16 +228,15 @@ func alarms(s *rig.Server, kind string) (n int) {
 // drained is row B9: SIGTERM with calls up. First there is time enough for them
 // to end by themselves; then there is not, and they are ended.
 func drained(l *rig.Lab) error {
-	const length = 5 * time.Second
 	for _, c := range []struct {
-		name  string
-		drain time.Duration
-	}{{"time to end", 30 * time.Second}, {"no time to end", time.Second}} {
+		name          string
+		length, drain time.Duration
+	}{{"time to end", 5 * time.Second, 30 * time.Second}, {"no time to end", time.Minute, 4 * time.Second}} {
 		s, err := started(l, "shutdown.drain="+c.drain.String())
 		if err != nil {
 			return err
 		}
-		g, err := gather(l, s, l.Rounds, siprectest.Options{Legs: calls.Tones(), Duration: length, SharePorts: true, Timeout: 10 * time.Second})
+		g, err := gather(l, s, l.Rounds, siprectest.Options{Legs: calls.Tones(), Duration: c.length, SharePorts: true, Timeout: 10 * time.Second})
 		if err != nil {
 			return err
 		}
@@ -261,7 +260,7 @@ func stopped(l *rig.Lab, s *rig.Server, name string, drain time.Duration, g *gro
 	if err := l.Await("readiness falls", 5*time.Second, func() bool { return s.Get("/readyz") != 200 }); err != nil {
 		return err
 	}
-	late, err := siprectest.Run(l, siprectest.Options{Target: "udp://" + s.UDP, Legs: calls.Tones(), Duration: 100 * time.Millisecond, Timeout: 2 * time.Second})
+	late, err := siprectest.Run(l, siprectest.Options{Target: "udp://" + s.UDP, Legs: calls.Tones(), Duration: 100 * time.Millisecond, Timeout: 10 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -276,13 +275,13 @@ func stopped(l *rig.Lab, s *rig.Server, name string, drain time.Duration, g *gro
 	}
 	l.Count(name+": exit code", code, 0)
 	if drain > 10*time.Second { // it waits for the calls, and they for nothing
-		l.AtMost(name+": over after", time.Since(began), 15*time.Second)
+		l.Within(name+": over after", time.Since(began), 15*time.Second)
 		l.Count(name+": calls that had to be ended", remote(reports), 0)
 		if err := settled(l, s, sentBy(reports)); err != nil {
 			return err
 		}
 	} else {
-		l.AtMost(name+": over after", time.Since(began), drain+10*time.Second)
+		l.Within(name+": over after", time.Since(began), drain+10*time.Second)
 		l.Count(name+": calls that had to be ended", remote(reports), l.Rounds)
 	}
 	return whole(l, s, name)

@@ -45,13 +45,13 @@ const (
 	perFolder = 20
 )
 
-// eased is a goal as the short form judges it, which runs on machines that do
-// other things as well: half as much again.
-func eased(l *rig.Lab, goal time.Duration) time.Duration {
-	if l.Rounds <= 6 {
-		goal += goal / 2
+// maxLost is the goal as the short form judges it, too: a sync of a second, on a
+// machine that does other things as well, is no fault of the recorder's.
+func maxLost(l *rig.Lab) time.Duration {
+	if l.Short {
+		return 3 * maxLoss
 	}
-	return goal
+	return maxLoss
 }
 
 // account sums up the rounds of a row.
@@ -108,7 +108,7 @@ func killControl(l *rig.Lab) error {
 		return err
 	}
 	var sum account
-	err = killRound(l, s, plan{calls: 4, live: 2 * time.Second, between: func() error {
+	err = killRound(l, s, plan{calls: 4, live: 5 * time.Second, between: func() error {
 		names, err := filepath.Glob(filepath.Join(s.Dir, "journal", "journal-*.db"))
 		for _, name := range names {
 			err = errors.Join(err, os.Remove(name))
@@ -129,13 +129,13 @@ type plan struct {
 
 func (a *account) figures(l *rig.Lab) {
 	l.Figure("recordings interrupted", fmt.Sprint(a.losses), "> 0", a.losses > 0)
-	l.AtMost("most lost of a call by a kill", a.worst, eased(l, maxLoss))
+	l.AtMost("most lost of a call by a kill", a.worst, maxLost(l))
 	l.Figure("lost on average", (a.sumLoss / time.Duration(max(1, a.losses))).Round(time.Millisecond).String(), "told", true)
 	l.Count("recordings with acknowledged audio lost", a.lostAcked, 0)
 	l.Count("recordings answered with 200 and not listed", a.absent, 0)
 	l.Count("recordings left live", a.live, 0)
 	l.Count("interruptions without start, end or mark", a.unlisted, 0)
-	l.AtMost("slowest to be ready again", a.ready, eased(l, maxReady))
+	l.Within("slowest to be ready again", a.ready, maxReady)
 }
 
 // killRound places calls, kills the server in their midst, starts it again and
@@ -172,7 +172,7 @@ func killRound(l *rig.Lab, s *rig.Server, p plan, sum *account) error {
 		return err
 	}
 	sum.ready = max(sum.ready, took)
-	_ = l.Await("nothing is live", maxLive, func() bool { // what is live then is counted
+	_ = l.Await("nothing is live", l.Ease(maxLive), func() bool { // what is live then is counted
 		rows, err := calls.List(l, s, began)
 		return err == nil && !slices.ContainsFunc(rows, func(r store.Row) bool { return r.State == store.Live })
 	})

@@ -31,7 +31,7 @@ func cuts(l *rig.Lab) error {
 	l.Figure("recordings looked at after a cut", fmt.Sprint(c.looked), "> 0", c.looked > 0)
 	l.Count("cuts with acknowledged audio, recordings or files lost", c.lost, 0)
 	l.Count("starts that failed", c.failed, 0)
-	l.AtMost("slowest recovery", c.slowest, eased(l, maxReady))
+	l.Within("slowest recovery", c.slowest, maxReady)
 	if err := l.Err(); err != nil {
 		return err
 	}

@@ -106,6 +106,6 @@ func firstStarts(l *rig.Lab) error {
 	}
 	l.Count("starts that failed after a cut in the first one", refused, 0)
 	l.Figure("cut before the databases were there", fmt.Sprint(cutEarly), "told", true)
-	l.AtMost("slowest to be ready", slowest, eased(l, maxReady))
+	l.Within("slowest to be ready", slowest, maxReady)
 	return nil
 }

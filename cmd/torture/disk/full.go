@@ -106,7 +106,7 @@ func belowReserve(l *rig.Lab, s *rig.Server, dir string) error {
 	}
 	code, took := try(l, l, s)
 	l.Count("below the reserve: answer to a new call", code, 503)
-	l.AtMost("below the reserve: refused within", took, maxRefusal)
+	l.Within("below the reserve: refused within", took, maxRefusal)
 	if err := release(); err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func fullFor(l *rig.Lab, s *rig.Server, dir string, hold time.Duration, live int
 	name := fmt.Sprintf("full for %v", hold)
 	code, took := try(l, l, s)
 	l.Count(name+": answer to a new call", code, 503)
-	l.AtMost(name+": refused within", took, maxRefusal)
+	l.Within(name+": refused within", took, maxRefusal)
 	pause := time.NewTimer(time.Until(filled.Add(hold)))
 	defer pause.Stop()
 	select {
@@ -148,11 +148,11 @@ func fullFor(l *rig.Lab, s *rig.Server, dir string, hold time.Duration, live int
 		return err
 	}
 	freed := time.Now()
-	err = l.Await("all waiting audio on disk", 20*time.Second, func() bool { return s.Get("/readyz") == http.StatusOK && waiting(s) < 1 })
+	err = l.Await("all waiting audio on disk", 20*time.Second, func() bool { return s.Get("/readyz") == http.StatusOK && waiting(s) < l.Ease(time.Second).Seconds() })
 	if err != nil {
 		return err
 	}
-	l.AtMost(name+": recording again within", time.Since(freed), maxResume)
+	l.Within(name+": recording again within", time.Since(freed), maxResume)
 	rep := <-done
 	l.Count(name+": calls that came to their end", rep.Totals.Completed, live)
 	if err := l.Await("all recordings finished", 10*time.Second, func() bool { return finished(l, s, began, live) }); err != nil {

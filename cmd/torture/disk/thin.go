@@ -110,7 +110,7 @@ func failAndMend(l *rig.Lab, s *rig.Server, fail, mend func() error) (told time.
 		return time.Time{}, err
 	}
 	told = time.Now()
-	l.AtMost("alarm within", told.Sub(failed), 5*time.Second)
+	l.Within("alarm within", told.Sub(failed), 5*time.Second)
 	tell := time.NewTimer(4 * time.Second)
 	defer tell.Stop()
 	select {
@@ -124,7 +124,7 @@ func failAndMend(l *rig.Lab, s *rig.Server, fail, mend func() error) (told time.
 	if err := l.Await("all waiting audio on disk", 20*time.Second, func() bool { return s.Get("/readyz") == http.StatusOK && waiting(s) < 1 }); err != nil {
 		return time.Time{}, err
 	}
-	l.AtMost("recording again within", time.Since(mended), maxResume)
+	l.Within("recording again within", time.Since(mended), maxResume)
 	if err := l.Await("more audio on disk", 10*time.Second, func() bool { return calls.Stored(s, 10*time.Second) }); err != nil {
 		return time.Time{}, err
 	}

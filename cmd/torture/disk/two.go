@@ -39,7 +39,7 @@ func second(l *rig.Lab) error {
 	told = strings.Count(other.Output(), "in use by process")
 	l.Count("second starts refused with exit code 1", refused, l.Rounds)
 	l.Count("that say who has the folder", told, l.Rounds)
-	l.AtMost("slowest refusal", slowest, time.Second)
+	l.Within("slowest refusal", slowest, time.Second)
 	l.Count("the first one's readiness", s.Get("/readyz"), http.StatusOK)
 	return nil
 }

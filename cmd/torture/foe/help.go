@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -122,16 +121,6 @@ func CPU(pid int) (sum time.Duration) {
 		}
 	}
 	return sum
-}
-
-// Spare is a TCP port of this host that nobody uses now.
-func Spare(host string) (string, error) {
-	ln, err := net.Listen("tcp", host+":0")
-	if err != nil {
-		return "", err
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
 }
 
 // Wait lets time pass.

@@ -174,7 +174,7 @@ func eraseAll(l *rig.Lab, s *rig.Server, gone []theErased) error {
 		}
 	}
 	l.Count("recordings of which bytes are left in the folder", left, 0)
-	l.AtMost("longest erasure, looked through", longest, 5*time.Second)
+	l.Within("longest erasure, looked through", longest, 5*time.Second)
 	return receipts(l, s, receipt, len(gone))
 }
 

@@ -13,21 +13,24 @@ import (
 
 // told is row G5.
 func told(l *rig.Lab) error {
-	return sideBySide(l, onCalls, onFolder, onLimits)
+	return sideBySide(l, onCalls, onClients, onFolder, onKeys, onLimits)
 }
 
-// onCalls is a server with few ports, and what is wrong with calls and clients.
-func onCalls(l *rig.Lab) (*site, []trouble, error) {
+// begin makes a site with few ports, and runs its server.
+func begin(l *rig.Lab, sets ...string) (*site, error) {
 	l.Span = 1 // what is left of a block of ports
-	s, err := l.Server("alarms.no_media=4s", "alarms.silence=4s", "alarms.quiet=5s", "shutdown.drain=0s")
-	l.Span = 0
+	s, err := l.Server(append(sets, "shutdown.drain=0s")...)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if _, err := s.Start(); err != nil {
-		return nil, nil, err
-	}
-	return &site{Server: s, lab: l}, []trouble{
+	_, err = s.Start()
+	return &site{Server: s, lab: l}, err
+}
+
+// onCalls is what is wrong with calls.
+func onCalls(l *rig.Lab) (*site, []trouble, error) {
+	s, err := begin(l, "alarms.no_media=4s", "alarms.silence=4s")
+	return s, []trouble{
 		{name: "one leg without media", told: "one-way", inject: calling(func(o *siprectest.Options) { o.Legs[1].Start = time.Hour })},
 		{name: "no media at all", told: "no media", inject: calling(func(o *siprectest.Options) { o.Faults.NoMedia = true })},
 		{name: "a muted leg", told: "silent", inject: calling(func(o *siprectest.Options) { o.Legs[0].Audio = audio.Tone(440, -120) })},
@@ -35,15 +38,22 @@ func onCalls(l *rig.Lab) (*site, []trouble, error) {
 			o.Legs[0].SRTP = siprectest.SRTP{Suites: []string{"AES_CM_128_HMAC_SHA1_80"}, WrongKey: true}
 		})},
 		{name: "all media ports in use", told: "ports", refuses: true, inject: calling(func(o *siprectest.Options) { o.Calls, o.Rate = 100, 50 })},
+	}, err
+}
+
+// onClients is what is wrong with clients.
+func onClients(l *rig.Lab) (*site, []trouble, error) {
+	s, err := begin(l, "alarms.quiet=5s")
+	return s, []trouble{
 		{name: "a client falls silent", told: "client", after: 5 * time.Second, inject: silentClient},
 		{name: "messages that are no SIP", told: "malformed", lasts: 5 * time.Second, inject: garbage},
-	}, nil
+	}, err
 }
 
 // calling is calls that last until the fault is mended.
 func calling(change func(o *siprectest.Options)) func(*site) (func() error, error) {
 	return func(s *site) (func() error, error) {
-		o := siprectest.Options{Target: "tcp://" + s.TCP, Legs: calls.Tones(), Duration: time.Minute, Timeout: 2 * time.Second}
+		o := siprectest.Options{Target: "tcp://" + s.TCP, Legs: calls.Tones(), Duration: time.Minute, Timeout: s.lab.Ease(2 * time.Second)}
 		change(&o)
 		load := s.Place(o)
 		return func() error {

@@ -16,21 +16,22 @@ import (
 
 // onFolder is a server whose folder is disturbed.
 func onFolder(l *rig.Lab) (*site, []trouble, error) {
-	s, err := l.Server("shutdown.drain=0s")
-	if err != nil {
-		return nil, nil, err
-	}
-	if _, err := s.Start(); err != nil {
-		return nil, nil, err
-	}
-	return &site{Server: s, lab: l}, []trouble{
+	s, err := begin(l)
+	return s, []trouble{
 		{name: "control socket gone", told: "socket", inject: moved("siprecd.sock")},
 		{name: "lock gone", told: "lock", inject: moved("lock")},
 		{name: "lock replaced", told: "lock", inject: replaced("lock")},
+	}, err
+}
+
+// onKeys is a server whose keys and configuration are disturbed.
+func onKeys(l *rig.Lab) (*site, []trouble, error) {
+	s, err := begin(l)
+	return s, []trouble{
 		{name: "host key gone", told: "keys", inject: moved("keys/host.key")},
 		{name: "recipients gone", told: "keys", inject: moved("keys/recipients")},
 		{name: "configuration changed", told: "configuration", inject: replaced("siprecd.yaml")},
-	}, nil
+	}, err
 }
 
 // onLimits is a server with TLS, and what runs out around it: certificates,
