@@ -42,9 +42,12 @@ func busy(l *rig.Lab) error {
 	done := make(chan error, 1)
 	go func() {
 		var err error
-		during, err = siprectest.Run(ctx, siprectest.Options{Target: "udp://" + s.UDP, Calls: 1 << 20, Rate: rate, Duration: 200 * time.Millisecond, Legs: legs, Timeout: 10 * time.Second})
+		during, err = siprectest.Run(ctx, siprectest.Options{Target: "udp://" + s.UDP, Calls: 100_000, Rate: rate, Duration: 200 * time.Millisecond, Legs: legs, Timeout: 10 * time.Second})
 		done <- err
 	}()
+	if err := l.Await("calls come", time.Minute, func() bool { n, _ := s.Metric("srs_sessions_active"); return int(n) > live }); err != nil {
+		return err
+	}
 	began, longest := time.Now(), time.Duration(0)
 	for _, r := range rows {
 		one := time.Now()
