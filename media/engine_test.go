@@ -114,6 +114,8 @@ type sender struct {
 	dup  func(n int) bool
 	swap func(n int) bool // send after the next one
 	held []byte
+
+	before, after time.Time // the sending of packet 0
 }
 
 func newLeg(t *testing.T, port int, pcm []int16) *sender {
@@ -144,6 +146,10 @@ func (l *sender) packet(t *testing.T, n int) {
 		out = append(out, l.held)
 		l.held = nil
 	}
+	if n == 0 {
+		l.before = time.Now()
+		defer func() { l.after = time.Now() }()
+	}
 	for _, b := range out {
 		if _, err := l.conn.Write(b); err != nil {
 			t.Errorf("send: %v", err)
@@ -151,21 +157,53 @@ func (l *sender) packet(t *testing.T, n int) {
 	}
 }
 
-// play sends all legs in real time.
-func play(t *testing.T, packets int, legs ...*sender) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+// play sends all legs in real time and returns how late it was with a packet at
+// most: half the depth and more is no longer for the engine to make up for.
+func play(t *testing.T, packets int, legs ...*sender) (late time.Duration) {
+	t.Helper()
+	began := time.Now()
+	start := began
 	for n := range packets {
 		for _, l := range legs {
 			l.packet(t, n)
 		}
-		<-tick.C
+		late = max(late, time.Since(began)-at(n))
+		if n == 0 {
+			start = time.Now() // then no packet is early against the first
+		}
+		waitUntil(t, start.Add(at(n+1)))
 	}
+	return late
 }
 
-func TestCallOverSockets(t *testing.T) {
-	e := testEngine(t)
-	sink := newFileSink(t, 2, 8000)
+// onTime runs a call anew while its sender was late itself, as on a busy
+// machine, and says whether the last one was sent in time: if not even that was,
+// only what was received can be judged, not when.
+func onTime(t *testing.T, run func() (late time.Duration)) bool {
+	t.Helper()
+	for range 5 {
+		late := run()
+		if late <= DefaultDepth/2 {
+			return true
+		}
+		t.Logf("the sender was %v late", late)
+	}
+	return false
+}
+
+// waitUntil returns at an instant.
+func waitUntil(t *testing.T, at time.Time) {
+	t.Helper()
+	timer := time.NewTimer(time.Until(at))
+	defer timer.Stop()
+	<-timer.C
+}
+
+// overSockets is a call of two parties. a swaps and repeats packets, two of b's
+// are lost.
+func overSockets(t *testing.T, e *Engine, packets int) (sink *fileSink, sum Summary, took, late time.Duration) {
+	t.Helper()
+	sink = newFileSink(t, 2, 8000)
 	start := time.Now()
 	c, err := e.NewCall(CallConfig{Start: start, Layout: Stereo, Rate: 8000, Complexity: 5, Sink: sink})
 	if err != nil {
@@ -180,22 +218,43 @@ func TestCallOverSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const packets = 150
 	a := newLeg(t, left.Port(), tone(440, 8000, packets*160))
 	b := newLeg(t, right.Port(), tone(1000, 8000, packets*160))
 	a.swap = func(n int) bool { return n%10 == 5 }
 	a.dup = func(n int) bool { return n%10 == 2 }
 	b.drop = func(n int) bool { return n == 60 || n == 61 }
-	play(t, packets, a, b)
-	sum := c.Finish(time.Now())
-	took := time.Since(start)
+	late = play(t, packets, a, b)
+	end := time.Now()
+	return sink, c.Finish(end), end.Sub(start), late
+}
 
+func TestCallOverSockets(t *testing.T) {
+	e := testEngine(t)
+	const packets = 150
+	var sink *fileSink
+	var sum Summary
+	var took time.Duration
+	exact := onTime(t, func() (late time.Duration) {
+		sink, sum, took, late = overSockets(t, e, packets)
+		return late
+	})
 	pcm := sink.decode(t, sum.Samples, 2, 48000)
-	if got, want := float64(len(pcm[0]))/48000, took.Seconds(); math.Abs(got-want) > 0.04 {
+	tolerance := 0.04
+	if !exact {
+		tolerance = 0.1 // audio that came late may reach beyond the end
+	}
+	if got, want := float64(len(pcm[0]))/48000, took.Seconds(); math.Abs(got-want) > tolerance {
 		t.Errorf("decoded length %.3f s, call lasted %.3f s", got, want)
 	}
 	if int64(len(pcm[0])) != sum.Samples {
 		t.Errorf("decoded %d samples, summary says %d", len(pcm[0]), sum.Samples)
+	}
+	s0, s1 := sum.Streams[0], sum.Streams[1]
+	if s0.Packets+s0.Late+s0.Duplicate != packets+15 || s1.Packets+s1.Late != packets-2 {
+		t.Errorf("not all that was sent is counted: %+v, %+v", s0, s1)
+	}
+	if !exact {
+		return
 	}
 	mid := func(ch int) []int16 { return pcm[ch][24000:48000] }
 	for _, c := range []struct {
@@ -209,11 +268,10 @@ func TestCallOverSockets(t *testing.T) {
 			t.Errorf("side %d: %v Hz leaks at %.1f dB", c.side, c.not, d)
 		}
 	}
-	s0, s1 := sum.Streams[0], sum.Streams[1]
-	if s0.Packets != packets || s0.Duplicate != 15 || s0.Reordered != 15 || s0.Lost != 0 || s0.Late != 0 {
+	if s0.Duplicate != 15 || s0.Reordered != 15 || s0.Lost != 0 || s0.Late != 0 {
 		t.Errorf("left: %+v", s0)
 	}
-	if s1.Packets != packets-2 || s1.Lost != 2 {
+	if s1.Lost != 2 {
 		t.Errorf("right: %+v", s1)
 	}
 	if len(sum.Gaps) != 1 || sum.Gaps[0].Reason != "loss" || sum.Gaps[0].Packets != 2 || sum.Gaps[0].To-sum.Gaps[0].From != 40*time.Millisecond {
@@ -222,7 +280,7 @@ func TestCallOverSockets(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	good := Config{Address: netip.MustParseAddr("127.0.0.1"), PortMin: 42300, PortMax: 42309}
+	good := Config{Address: netip.MustParseAddr("127.0.0.1"), PortMin: 11300, PortMax: 11309}
 	for name, change := range map[string]func(*Config){
 		"no address":     func(c *Config) { c.Address = netip.Addr{} },
 		"foreign":        func(c *Config) { c.Address = netip.MustParseAddr("192.0.2.1") },
@@ -248,12 +306,13 @@ type countSink struct{ n atomic.Int64 }
 func (s *countSink) WritePackets(p [][]byte) { s.n.Add(int64(len(p))) }
 
 func TestPortsAndLifeCycle(t *testing.T) {
-	busy, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 42304})
+	// A block below the system's own range, so that nobody else is given one of it.
+	busy, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 11304})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer busy.Close()
-	e, err := Open(Config{Address: netip.MustParseAddr("127.0.0.1"), PortMin: 42301, PortMax: 42309, Workers: 1})
+	e, err := Open(Config{Address: netip.MustParseAddr("127.0.0.1"), PortMin: 11301, PortMax: 11309, Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -265,12 +324,12 @@ func TestPortsAndLifeCycle(t *testing.T) {
 	}
 	seen := map[int]bool{e.DiscardPort(): true}
 	var streams []*Stream
-	for range 2 { // 42302 to 42308 are four, one is the discard port, one is somebody else's
+	for range 2 { // 11302 to 11308 are four, one is the discard port, one is somebody else's
 		s, err := c.Add(mono())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if p := s.Port(); seen[p] || p%2 != 0 || p == 42304 || p < 42301 || p > 42309 {
+		if p := s.Port(); seen[p] || p%2 != 0 || p == 11304 || p < 11301 || p > 11309 {
 			t.Errorf("port %d", p)
 		}
 		seen[s.Port()] = true
@@ -336,8 +395,26 @@ func (s *stallSink) WritePackets(p [][]byte) {
 // A worker that is held up for most of a second is late, but loses nothing.
 func TestStalledWorkerLosesNothing(t *testing.T) {
 	e := testEngine(t)
+	const packets = 120
+	var sink *stallSink
+	var sum Summary
+	exact := onTime(t, func() (late time.Duration) {
+		sink, sum, late = stalled(t, e, packets)
+		return late
+	})
+	if st := sum.Streams[0]; st.Packets+st.Late != packets || st.Overflow != 0 || exact && st.Late+st.Lost != 0 {
+		t.Errorf("%+v", st)
+	}
+	if want := (sum.Samples + PreSkip + FrameSamples - 1) / FrameSamples; sink.n.Load() != want {
+		t.Errorf("%d packets, want %d", sink.n.Load(), want)
+	}
+}
+
+// stalled is a call whose worker is held up at its first batch.
+func stalled(t *testing.T, e *Engine, packets int) (sink *stallSink, sum Summary, late time.Duration) {
+	t.Helper()
 	timer := make(chan time.Time)
-	sink := &stallSink{stall: timer}
+	sink = &stallSink{stall: timer}
 	c, err := e.NewCall(CallConfig{Start: time.Now(), Layout: Stereo, Rate: 8000, Sink: sink})
 	if err != nil {
 		t.Fatal(err)
@@ -348,13 +425,6 @@ func TestStalledWorkerLosesNothing(t *testing.T) {
 	}
 	release := time.AfterFunc(1200*time.Millisecond, func() { close(timer) })
 	defer release.Stop()
-	const packets = 120
-	play(t, packets, newLeg(t, s.Port(), tone(440, 8000, packets*frame20)))
-	sum := c.Finish(time.Now())
-	if st := sum.Streams[0]; st.Packets != packets || st.Late+st.Lost+st.Overflow != 0 {
-		t.Errorf("%+v", st)
-	}
-	if want := (sum.Samples + PreSkip + FrameSamples - 1) / FrameSamples; sink.n.Load() != want {
-		t.Errorf("%d packets, want %d", sink.n.Load(), want)
-	}
+	late = play(t, packets, newLeg(t, s.Port(), tone(440, 8000, packets*frame20)))
+	return sink, c.Finish(time.Now()), late
 }

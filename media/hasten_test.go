@@ -28,8 +28,9 @@ func (s *lagSink) WritePackets(packets [][]byte) {
 	s.sizes = append(s.sizes, len(packets))
 }
 
-// take is the median lag and size of the batches since it was last called.
-func (s *lagSink) take() (lag time.Duration, size, batches int) {
+// take is how far behind the batches since it was last called were, and how
+// large: the first, second or third quartile.
+func (s *lagSink) take(quartile int) (lag time.Duration, size, batches int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.lags) == 0 {
@@ -38,7 +39,7 @@ func (s *lagSink) take() (lag time.Duration, size, batches int) {
 	slices.Sort(s.lags)
 	slices.Sort(s.sizes)
 	n := len(s.lags)
-	lag, size = s.lags[n/2], s.sizes[n/2]
+	lag, size = s.lags[n*quartile/4], s.sizes[n*quartile/4]
 	s.lags, s.sizes = nil, nil
 	return lag, size, n
 }
@@ -62,14 +63,14 @@ func TestHasten(t *testing.T) {
 	settle := func(batches int) {
 		t.Helper()
 		for _, s := range sinks {
-			s.take()
+			s.take(1)
 		}
 		seen := 0
-		for deadline := time.After(10 * time.Second); seen < batches; {
+		for deadline := time.After(60 * time.Second); seen < batches; {
 			select {
 			case <-time.After(HastySweep):
 			case <-deadline:
-				t.Fatalf("%d batches in 10 s", seen)
+				t.Fatalf("%d batches in a minute", seen)
 			}
 			sinks[1].mu.Lock()
 			seen = len(sinks[1].sizes)
@@ -79,21 +80,24 @@ func TestHasten(t *testing.T) {
 	full := int(DefaultSweep / frameTime)
 	calls[0].Hasten(true)
 	settle(4)
-	lag, size, batches := sinks[0].take()
-	if size > 2 || batches < full || lag > DefaultDepth+100*time.Millisecond {
-		t.Errorf("hastened: %d batches, median %d packets, %v behind", batches, size, lag)
+	// A busy machine makes the batches larger and later now and then, never
+	// smaller or sooner: the better quarter tells what is aimed at.
+	lag, size, batches := sinks[0].take(1)
+	besideLag, besideSize, _ := sinks[1].take(3)
+	if size > 2 || batches < full || lag > besideLag-DefaultSweep*3/4 {
+		t.Errorf("hastened: %d batches, the better of %d packets and %v behind; beside it %v", batches, size, lag, besideLag)
 	}
 	if lag < DefaultDepth {
 		t.Errorf("hastened: encoded %v after it came, before late packets could", lag)
 	}
 	t.Logf("hastened: %v behind", lag)
-	if lag, size, _ := sinks[1].take(); size < full-3 || lag < DefaultDepth+DefaultSweep/2 {
-		t.Errorf("beside it: median %d packets, %v behind", size, lag)
+	if besideSize < full-3 || besideLag < DefaultDepth+DefaultSweep/2 {
+		t.Errorf("beside it: %d packets, %v behind", besideSize, besideLag)
 	}
 	calls[0].Hasten(false)
 	settle(4)
-	if _, size, _ := sinks[0].take(); size < full-3 {
-		t.Errorf("no longer hastened: median %d packets", size)
+	if _, size, _ := sinks[0].take(3); size < full-3 {
+		t.Errorf("no longer hastened: %d packets", size)
 	}
 	calls[1].Hasten(true)
 	for _, c := range calls {

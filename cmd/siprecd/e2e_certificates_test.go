@@ -51,14 +51,14 @@ func (a *authority) client(name string) *tls.Config {
 // whether there was an answer.
 func knock(t *testing.T, addr string, c *tls.Config) (serial int64, answered bool) {
 	t.Helper()
-	d := tls.Dialer{Config: c, NetDialer: &net.Dialer{Timeout: 5 * time.Second}}
+	d := tls.Dialer{Config: c, NetDialer: &net.Dialer{Timeout: 20 * time.Second}}
 	conn, err := d.DialContext(t.Context(), "tcp", addr)
 	if err != nil {
 		return 0, false
 	}
 	defer conn.Close()
 	serial = conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Int64()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	_, _ = conn.Write([]byte("OPTIONS sip:x@y SIP/2.0\r\nVia: SIP/2.0/TLS 127.0.0.1;branch=z9hG4bKk\r\nMax-Forwards: 70\r\nFrom: <sip:a@b>;tag=k\r\n" +
 		"To: <sip:x@y>\r\nCall-ID: k\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"))
 	b := make([]byte, 12)
@@ -120,7 +120,7 @@ func TestClientCertificatesAreJudged(t *testing.T) {
 				}
 				continue
 			}
-			await(t, auth+", "+c.name+" to be counted", 5*time.Second, func() bool { return s.status().Refusals[c.counted] == before+1 })
+			await(t, auth+", "+c.name+" to be counted", 20*time.Second, func() bool { return s.status().Refusals[c.counted] == before+1 })
 			if r := s.peer("127.0.0.1").Refused; r == nil || r.Method != "TLS" || r.Reason != c.counted {
 				t.Errorf("%s, %s: last refusal %+v", auth, c.name, r)
 			}
@@ -188,13 +188,13 @@ func TestCertificatesAreReloaded(t *testing.T) {
 		t.Fatal("the first certificate is not served")
 	}
 	ca.issueUntil("recorder", 2, time.Now().Add(time.Hour))
-	await(t, "the changed file", 5*time.Second, serves(2))
+	await(t, "the changed file", 20*time.Second, serves(2))
 
 	ca.issueUntil("recorder", 3, time.Now().Add(time.Hour))
 	if err := s.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "SIGHUP", 5*time.Second, serves(3))
+	await(t, "SIGHUP", 20*time.Second, serves(3))
 
 	good, err := os.ReadFile(ca.path("recorder.pem"))
 	if err != nil {
@@ -203,7 +203,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	if err := os.WriteFile(ca.path("recorder.pem"), []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the bad file to be told", 5*time.Second, func() bool {
+	await(t, "the bad file to be told", 20*time.Second, func() bool {
 		if !serves(3)() {
 			t.Fatal("a bad file took the good certificate away")
 		}
@@ -224,7 +224,7 @@ func TestCertificatesAreReloaded(t *testing.T) {
 	}
 	new := ca.client("")
 	new.GetClientCertificate = fresh.client("sbc").GetClientCertificate
-	await(t, "the new authority", 5*time.Second, func() bool { _, ok := knock(t, addr, new); return ok })
+	await(t, "the new authority", 20*time.Second, func() bool { _, ok := knock(t, addr, new); return ok })
 	if serves(3)() {
 		t.Error("a certificate of the old authority is still taken")
 	}

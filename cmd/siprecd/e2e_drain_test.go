@@ -56,9 +56,9 @@ func (s *server) talking(o siprectest.Options, ran time.Duration) <-chan siprect
 	if o.Legs == nil {
 		o.Legs = tones()
 	}
-	o.Target, o.Timeout = "tcp://"+s.tcp, 3*time.Second
+	o.Target, o.Timeout = "tcp://"+s.tcp, 20*time.Second
 	done := place(s.t, s.t.Context(), o)
-	await(s.t, "a call that has run for a while", 10*time.Second, func() bool {
+	await(s.t, "a call that has run for a while", 20*time.Second, func() bool {
 		rows := s.list("--state", "live")
 		return len(rows) == max(o.Calls, 1) && time.Since(rows[0].Started) > ran
 	})
@@ -70,12 +70,12 @@ func TestTermDrains(t *testing.T) {
 	s := newServer(t)
 	s.start()
 	raw := s.dialRaw("127.0.0.1")
-	done := s.talking(siprectest.Options{Duration: 7 * time.Second, Calls: 3, Script: []siprectest.Step{
-		{At: 4 * time.Second, Do: siprectest.Hold}, {At: 5 * time.Second, Do: siprectest.Resume},
+	const length = 20 * time.Second
+	done := s.talking(siprectest.Options{Duration: length, Calls: 3, Script: []siprectest.Step{
+		{At: 16 * time.Second, Do: siprectest.Hold}, {At: 17 * time.Second, Do: siprectest.Resume},
 	}}, 2*time.Second)
-	stopped := time.Now()
 	s.signal(syscall.SIGTERM)
-	await(t, "the drain", 5*time.Second, func() bool { return s.get("/readyz") == 503 })
+	await(t, "the drain", 20*time.Second, func() bool { return s.get("/readyz") == 503 })
 	if code, text := s.text("/readyz"); code != 503 || !strings.Contains(text, "draining") {
 		t.Errorf("/readyz says %d %q", code, text)
 	}
@@ -97,15 +97,17 @@ func TestTermDrains(t *testing.T) {
 			t.Errorf("a live call suffered: %s %q", c, c.Notes)
 		}
 	}
-	s.ended(10 * time.Second)
-	if took := time.Since(stopped); took > 12*time.Second {
-		t.Errorf("the drain took %v", took)
-	}
+	s.ended(25 * time.Second)
 	for _, r := range s.finished(3) {
 		if r.Interrupted || r.Cause != "bye" {
 			t.Errorf("recorded as %+v", r)
 		}
-		wantLength(t, s.export(r.ID), 7*time.Second, 300*time.Millisecond)
+		// All of what the client sent, and no more than from INVITE to the answer to BYE.
+		most := time.Duration((report.Totals.Setup.Max + report.Totals.Talk.Max) * float64(time.Second))
+		const near = 100 * time.Millisecond
+		if got := lengthOf(t, s.export(r.ID)); got < length-near || got > most+near {
+			t.Errorf("%v were recorded of a call of %v, %v with its signalling", got, length, most)
+		}
 	}
 	s.run("verify")
 }
@@ -117,26 +119,25 @@ func TestADrainEnds(t *testing.T) {
 	for _, c := range []struct {
 		name, limit   string
 		first, second os.Signal
-		within        time.Duration
 	}{
-		{"by its limit", "2s", syscall.SIGTERM, nil, 8 * time.Second},
-		{"by another SIGTERM", "30s", syscall.SIGTERM, syscall.SIGTERM, 8 * time.Second},
-		{"by SIGINT", "30s", syscall.SIGTERM, os.Interrupt, 8 * time.Second},
-		{"before it begins: SIGINT", "30s", os.Interrupt, nil, 6 * time.Second},
-		{"before it begins: no limit", "0s", syscall.SIGTERM, nil, 6 * time.Second},
+		{"by its limit", "2s", syscall.SIGTERM, nil},
+		{"by another SIGTERM", "120s", syscall.SIGTERM, syscall.SIGTERM},
+		{"by SIGINT", "120s", syscall.SIGTERM, os.Interrupt},
+		{"before it begins: SIGINT", "120s", os.Interrupt, nil},
+		{"before it begins: no limit", "0s", syscall.SIGTERM, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, "shutdown.drain="+c.limit)
 			s.start()
-			done := s.talking(siprectest.Options{Duration: 40 * time.Second}, time.Second)
+			done := s.talking(siprectest.Options{Duration: 120 * time.Second}, time.Second)
 			stopped := time.Now()
 			s.signal(c.first)
 			if c.second != nil {
-				await(t, "the drain", 5*time.Second, func() bool { return s.get("/readyz") == 503 })
+				await(t, "the drain", 20*time.Second, func() bool { return s.get("/readyz") == 503 })
 				s.signal(c.second)
 			}
-			s.ended(c.within)
+			s.ended(25 * time.Second)
 			if limit, _ := time.ParseDuration(c.limit); c.first == syscall.SIGTERM && c.second == nil && time.Since(stopped) < limit {
 				t.Errorf("the drain lasted %v, shorter than its limit", time.Since(stopped))
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"net/http"
 	"os"
@@ -49,13 +50,22 @@ func (s *server) files() map[string]int64 {
 	s.t.Helper()
 	out := map[string]int64{}
 	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) { // the server has taken it away meanwhile
+			return nil
+		}
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 		rel, _ := filepath.Rel(s.dir, path)
 		out[rel] = info.Size()
-		return err
+		return nil
 	})
 	if err != nil {
 		s.t.Fatal(err)
@@ -66,6 +76,12 @@ func (s *server) files() map[string]int64 {
 // call places one call and waits for its end.
 func (s *server) call(o siprectest.Options) siprectest.CallReport {
 	s.t.Helper()
+	return s.runOf(o).Calls[0]
+}
+
+// runOf does the same and gives the whole report.
+func (s *server) runOf(o siprectest.Options) siprectest.Report {
+	s.t.Helper()
 	if o.Target == "" {
 		o.Target = "udp://" + s.udp
 	}
@@ -73,7 +89,7 @@ func (s *server) call(o siprectest.Options) siprectest.CallReport {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return r.Calls[0]
+	return r
 }
 
 func TestUnlistedCallLeavesNothing(t *testing.T) {
@@ -122,15 +138,15 @@ func TestCallWithoutMetadataIsRecordedAndFlagged(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	s.start()
-	r := s.call(siprectest.Options{Dialect: siprectest.NoMetadata, Legs: tones(), Duration: 2 * time.Second})
-	if r.Code != 200 {
-		t.Fatalf("answered %d", r.Code)
+	r := s.runOf(siprectest.Options{Dialect: siprectest.NoMetadata, Legs: tones(), Duration: 2 * time.Second})
+	if r.Calls[0].Code != 200 {
+		t.Fatalf("answered %d", r.Calls[0].Code)
 	}
 	row := s.finished(1)[0]
 	if !strings.Contains(strings.Join(row.Flags, "; "), "no metadata") {
 		t.Errorf("flags %q", row.Flags)
 	}
-	wantTones(t, s.export(row.ID), -18)
+	wantTones(t, s.export(row.ID), -18, lag(r))
 }
 
 func TestLateLegAndLossKeepTheTimeline(t *testing.T) {
@@ -139,7 +155,7 @@ func TestLateLegAndLossKeepTheTimeline(t *testing.T) {
 	s.start()
 	legs := tones()
 	legs[1].Start = 1500 * time.Millisecond
-	s.call(siprectest.Options{Legs: legs, Duration: 4 * time.Second, Loss: 0.02, Reorder: 0.05, Duplicate: 0.05, Seed: 7})
+	r := s.runOf(siprectest.Options{Legs: legs, Duration: 4 * time.Second, Loss: 0.02, Reorder: 0.05, Duplicate: 0.05, Seed: 7})
 	row := s.finished(1)[0]
 	path := s.export(row.ID)
 	wantLength(t, path, time.Duration(row.Duration*float64(time.Second)), 40*time.Millisecond)
@@ -148,7 +164,7 @@ func TestLateLegAndLossKeepTheTimeline(t *testing.T) {
 	if l := app.ToneLevel(second(0, 130), 1000); l > -60 {
 		t.Errorf("our side is heard at %.1f dBFS before its leg began", l)
 	}
-	if l := app.ToneLevel(second(170, 350), 1000); l < -23 {
+	if l := toneLevel(second(170, 350), 1000, lag(r), 0.75); l < -23 {
 		t.Errorf("our side is at %.1f dBFS after its leg began", l)
 	}
 }
@@ -165,16 +181,38 @@ func TestMissingKeyIsARefusal(t *testing.T) {
 	}
 }
 
+// hurried says that a canary was judged bad for what a machine that is busy does
+// to any call: its client was late. canaries is how many are tried then.
+func hurried(said string) bool {
+	return strings.Contains(said, "long, the call was") || strings.Contains(said, "tones came out")
+}
+
+const canaries = 3
+
 // TestServeWithCanary is what make run does.
 func TestServeWithCanary(t *testing.T) {
 	t.Parallel()
-	s := newServer(t, "sip.listen=[udp://0.0.0.0:"+freePort(t)+"]")
-	s.start("--canary")
-	await(t, "the canary's banner", 20*time.Second, func() bool {
-		said := s.log.String()
-		return strings.Contains(said, "Canary call recorded: finished, decrypted, both parties heard") &&
-			strings.Contains(said, "Point the SBC at")
-	})
+	var s *server
+	for try, up := 1, false; !up; try++ {
+		s = newServer(t, "sip.listen=[udp://0.0.0.0:"+freePort(t)+"]")
+		s.launch("--canary")
+		await(t, "the canary's banner, or the server's end", 60*time.Second, func() bool {
+			select {
+			case err := <-s.done:
+				s.cmd = nil // nobody is left to be waited for
+				if try == canaries || !hurried(s.log.String()) {
+					t.Fatalf("the server ended: %v\n%s", err, s.log)
+				}
+				return true
+			default:
+			}
+			said := s.log.String()
+			up = strings.Contains(said, "Canary call recorded: finished, decrypted, both parties heard") &&
+				strings.Contains(said, "Point the SBC at")
+			return up
+		})
+	}
+	await(t, "the server to be ready", 20*time.Second, func() bool { return s.get("/readyz") == http.StatusOK })
 	if rows := s.list(); len(rows) != 1 || rows[0].Line != "canary" {
 		t.Errorf("listed: %+v", rows)
 	}

@@ -87,7 +87,7 @@ func (s *server) args(command string, args ...string) []string {
 func (s *server) start(flags ...string) {
 	s.t.Helper()
 	s.launch(flags...)
-	await(s.t, "the server to be ready", 20*time.Second, func() bool {
+	await(s.t, "the server to be ready", 60*time.Second, func() bool {
 		select {
 		case err := <-s.done:
 			s.cmd = nil // nobody is left to be waited for
@@ -162,7 +162,7 @@ func (s *server) list(args ...string) []store.Row {
 func (s *server) finished(n int) []store.Row {
 	s.t.Helper()
 	var rows []store.Row
-	await(s.t, fmt.Sprintf("%d finished recordings", n), 10*time.Second, func() bool {
+	await(s.t, fmt.Sprintf("%d finished recordings", n), 60*time.Second, func() bool {
 		rows = s.list("--state", "finished")
 		return len(rows) >= n
 	})
@@ -218,6 +218,37 @@ func await(t *testing.T, what string, within time.Duration, ok func() bool) {
 		case <-tick.C:
 		}
 	}
+}
+
+// lateness has a step done every so often and returns what ends that and tells
+// how late a step was done at most. One that does nothing tells how busy the
+// machine is, one that syncs a file how slow its disk.
+func lateness(t *testing.T, every time.Duration, step func()) (end func() time.Duration) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	worst := make(chan time.Duration, 1)
+	go func() {
+		late := time.Duration(0)
+		tick := time.NewTimer(every)
+		defer tick.Stop()
+		for began := time.Now(); ; began = time.Now() {
+			select {
+			case <-ctx.Done():
+				worst <- late
+				return
+			case <-tick.C:
+			}
+			step()
+			late = max(late, time.Since(began)-every)
+			tick.Reset(every)
+		}
+	}()
+	end = sync.OnceValue(func() time.Duration {
+		stop()
+		return <-worst
+	})
+	t.Cleanup(func() { end() })
+	return end
 }
 
 // freePort is a port below the system's own range that is free for TCP and UDP,

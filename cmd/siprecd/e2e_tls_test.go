@@ -104,7 +104,15 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	if row := s.finished(1)[0]; row.Line != "Council tax" {
 		t.Errorf("listed as %+v", row)
 	}
-	if said := s.run("doctor"); !strings.Contains(said, "recorder.pem") || !strings.Contains(said, "decrypted") {
-		t.Errorf("the doctor said:\n%s", said)
+	for try := 1; ; try++ {
+		out, err := exec.Command(program, s.args("doctor")...).CombinedOutput()
+		said = string(out)
+		if err != nil && hurried(said) && try < canaries {
+			continue
+		}
+		if err != nil || !strings.Contains(said, "recorder.pem") || !strings.Contains(said, "decrypted") {
+			t.Errorf("%v, the doctor said:\n%s", err, said)
+		}
+		break
 	}
 }

@@ -26,7 +26,7 @@ type rawClient struct {
 // loopback addresses.
 func (s *server) dialRaw(from string) *rawClient {
 	s.t.Helper()
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 20 * time.Second}
 	conn, err := d.DialContext(s.t.Context(), "tcp", s.tcp)
 	if err != nil {
 		s.t.Fatal(err)
@@ -90,7 +90,7 @@ func (c *rawClient) send(text string) rawAnswer {
 // read reads one message; a request of the server's has code 0.
 func (c *rawClient) read() rawAnswer {
 	c.t.Helper()
-	if err := c.conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		c.t.Fatal(err)
 	}
 	var a rawAnswer

@@ -42,20 +42,41 @@ func TestReadInBatches(t *testing.T) {
 		}
 	}
 	seen := 0
-	for n := r.Read(s); n > 0; n = r.Read(s) {
-		for i := range n {
-			p := r.Packet(i)
-			if len(p.Data) != 3 || p.Data[0] != byte(seen) || p.From.String() != c.LocalAddr().String() || p.Dropped != 0 {
-				t.Errorf("packet %d: %+v", seen, p)
-			}
-			if p.Stamp < begin-1e6 || p.Stamp > time.Now().UnixNano()+1e6 {
-				t.Errorf("packet %d came at %d, sending began at %d", seen, p.Stamp, begin)
-			}
-			seen++
+	readUntil(t, s, r, func(p Packet) bool {
+		if len(p.Data) != 3 || p.Data[0] != byte(seen) || p.From.String() != c.LocalAddr().String() || p.Dropped != 0 {
+			t.Errorf("packet %d: %+v", seen, p)
 		}
+		if p.Stamp < begin-1e6 || p.Stamp > time.Now().UnixNano()+1e6 {
+			t.Errorf("packet %d came at %d, sending began at %d", seen, p.Stamp, begin)
+		}
+		seen++
+		return seen == 40
+	})
+	if n := r.Read(s); n != 0 {
+		t.Errorf("%d packets more than were sent", n)
 	}
-	if seen != 40 {
-		t.Errorf("%d packets of 40", seen)
+}
+
+// readUntil reads a socket until the last packet that is waited for.
+func readUntil(t *testing.T, s *Socket, r *Receiver, last func(Packet) bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	late := time.After(10 * time.Second)
+	for seen, done := 0, false; !done; {
+		n := r.Read(s)
+		for i := range n {
+			done = last(r.Packet(i)) || done
+		}
+		seen += n
+		if n > 0 {
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("only %d packets in 10 s", seen)
+		}
 	}
 }
 
