@@ -226,15 +226,22 @@ func (s *Store) openWriting(ctx context.Context) error {
 	return nil
 }
 
+// releaseEvery is how often what was read of the catalogue leaves our memory: it
+// grows with each call, and whoever watches the process takes that for a leak.
+const releaseEvery = time.Minute
+
 // background saves changed details every now and then.
 func (s *Store) background() {
-	t := time.NewTicker(3 * s.options.Tick)
+	t, release := time.NewTicker(3*s.options.Tick), time.NewTicker(releaseEvery)
 	defer t.Stop()
+	defer release.Stop()
 	for {
 		select {
 		case <-t.C:
 			s.catalog.Mend()
 			s.saveDetails()
+		case <-release.C:
+			s.catalog.Release()
 		case <-s.life.Done():
 			s.saveDetails()
 			return

@@ -57,5 +57,11 @@ func (c *Catalog) admitWithin(limit time.Duration, e Entry, keybox []byte) error
 // can.
 func (c *Catalog) Failed() error { return errors.Join(c.rows.Failed(), c.keys.Failed()) }
 
+// Release gives back the memory that reading has taken.
+func (c *Catalog) Release() {
+	c.rows.Release()
+	c.keys.Release()
+}
+
 // Mend tries to write again what has failed.
 func (c *Catalog) Mend() { _, _ = c.rows.Mend(), c.keys.Mend() }
