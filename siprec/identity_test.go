@@ -264,9 +264,13 @@ func TestIdentifyIsCheap(t *testing.T) {
 		d.Extensions = append(d.Extensions, rsmeta.Extension{Owner: "participant", ID: id, Path: "callingParty", Value: "true"})
 	}
 	st.Apply(d)
-	start := time.Now()
-	id := identify(Headers{Fields: map[string][]string{"Diversion": {strings.Repeat("<sip:1@h>,", 6000)}}}, st)
-	took := time.Since(start)
+	var id Identity
+	took := time.Hour
+	for range 3 { // the least: another process may have had the machine
+		start := time.Now()
+		id = identify(Headers{Fields: map[string][]string{"Diversion": {strings.Repeat("<sip:1@h>,", 6000)}}}, st)
+		took = min(took, time.Since(start))
+	}
 	t.Log(took)
 	if took > time.Second || len(id.Lines) > maxLines { // busy machines and the race detector included
 		t.Errorf("%v, %d lines", took, len(id.Lines))

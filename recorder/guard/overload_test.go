@@ -123,6 +123,7 @@ func TestTwiceWhatTheMachineHolds(t *testing.T) {
 
 	const offered = 60 // of a machine that holds some 14 at complexity 5, and twice that at 0
 	refused, worst := 0, time.Duration(0)
+	began, cpu := time.Now(), used()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for n := range offered + 60 {
@@ -138,6 +139,7 @@ func TestTwiceWhatTheMachineHolds(t *testing.T) {
 		s.begin(t, e, slow{g})
 		g.Leave()
 	}
+	share := float64(used()-cpu) / float64(time.Since(began)) // of one processor
 	stop()
 	sent.Wait()
 	st := g.State()
@@ -152,13 +154,15 @@ func TestTwiceWhatTheMachineHolds(t *testing.T) {
 	}
 	cancel()
 	wg.Wait()
-	t.Logf("%d offered, %d taken, %d refused; at most %v late; complexity %d, %d steps down; sender stalled for %v",
-		offered, len(s.list), refused, worst, st.Complexity, st.Down, s.stall)
-	if len(s.list) < 5 || refused < offered/4 {
-		t.Errorf("%d taken, %d refused", len(s.list), refused)
+	t.Logf("%d offered, %d taken, %d refused; at most %v late; complexity %d, %d steps down; sender stalled for %v; %.2f of a processor",
+		offered, len(s.list), refused, worst, st.Complexity, st.Down, s.stall, share)
+	if len(s.list) < 5 {
+		t.Errorf("%d taken", len(s.list))
 	}
-	if st.Complexity != 0 || st.Down == 0 {
-		t.Errorf("the complexity was not stepped down: %+v", st)
+	// Where others have the machine, little of the work gets done, and so there
+	// may be nothing to refuse.
+	if share > 0.5 && (refused < offered/4 || st.Complexity != 0 || st.Down == 0) {
+		t.Errorf("%d refused, and the complexity was not stepped down as it must be: %+v", refused, st)
 	}
 	if worst > 8*time.Second {
 		t.Errorf("%v late: the sockets were about to overflow", worst)

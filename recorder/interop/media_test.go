@@ -124,34 +124,39 @@ func beforeAck(t *testing.T, r *rig) {
 	r.one().heard(talk, d.over, "0", "1")
 }
 
-// impaired loses one packet in twenty, swaps neighbours and sends some twice.
+// impaired has loss, disorder and duplicates on both lines.
 func impaired(t *testing.T, r *rig) {
-	d, _ := r.basic()
-	for _, s := range d.sources {
-		var late []byte
-		s.drop = func(n int) bool { return n%20 == 7 }
-		s.wrap = func(b []byte) []byte {
-			switch {
-			case late != nil:
-				s.write(b)
-				b, late = late, nil
-			case s.n%10 == 3:
-				late = b
-				return nil
-			case s.n%9 == 4:
-				s.write(b)
-			}
-			return b
+	var talk time.Time
+	d, k := r.steady(func(d *dialog) {
+		for _, s := range d.sources {
+			s.impair()
 		}
-	}
-	talk := time.Now()
-	d.play(1000)
-	d.bye()
-	k := r.one()
+		talk = time.Now()
+		d.play(1000)
+	})
 	k.heard(talk, d.over, "0", "1")
 	k.spans(d)
 	for at := k.at(talk) + 0.1; at < k.at(d.over)-0.2; at += 0.1 {
 		k.hears(at, at+0.15, "0", "1")
+	}
+}
+
+// impair loses one packet in twenty, swaps neighbours and sends some twice.
+func (s *source) impair() {
+	var late []byte
+	s.drop = func(n int) bool { return n%20 == 7 }
+	s.wrap = func(b []byte) []byte {
+		switch {
+		case late != nil:
+			s.write(b)
+			b, late = late, nil
+		case s.n%10 == 3:
+			late = b
+			return nil
+		case s.n%9 == 4:
+			s.write(b)
+		}
+		return b
 	}
 }
 

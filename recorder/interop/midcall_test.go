@@ -33,7 +33,7 @@ func midcallRows() []row {
 		{numbers: "109 R19 R47", name: "BYE with metadata, with Require, with a wrong tag", run: byes},
 		{numbers: "110 R44", name: "no ACK, but media: the call is kept", run: noAckButMedia},
 		{numbers: "110 R40", name: "a session that nobody hears is closed; a hold is kept", with: func(s *setup) {
-			s.rec.MediaTimeout = 600 * time.Millisecond
+			s.rec.MediaTimeout = 4 * time.Second
 		}, run: lostBye},
 		{numbers: "111", name: "CANCEL before and after the answer", run: cancels},
 		{numbers: "112", name: "the INVITE again, the ACK lost: one session", run: retransmissions},
@@ -292,7 +292,7 @@ func glare(t *testing.T, r *rig) {
 	again := p.await("our offer again", func(m message) bool {
 		return m.code == 0 && m.method() == "INVITE" && m.cseq() != ours.cseq()
 	})
-	if d := again.at.Sub(at); d > 3*time.Second { // 0 to 2 s: the Call-ID is not ours
+	if d := again.at.Sub(at); d > 8*time.Second { // 0 to 2 s: the Call-ID is not ours
 		t.Errorf("ours came again after %v", d)
 	}
 	p.await("its ACK", func(m message) bool {
@@ -556,10 +556,9 @@ func noAckButMedia(t *testing.T, r *rig) {
 	p := r.dial("udp")
 	d := p.place(p.newInvite(both(describe("127.0.0.1", 1, l...), twoParties())).text(p), s...).ok()
 	d.play(1200)
-	again := p.count(func(m message) bool { return m.code == 200 && m.cseq() == "1 INVITE" })
-	if again < 2 {
-		t.Errorf("the 200 came %d times, want it again until the ACK", again)
-	}
+	await(t, "the 200 again, until the ACK", func() bool {
+		return p.count(func(m message) bool { return m.code == 200 && m.cseq() == "1 INVITE" }) >= 2
+	})
 	d.ack()
 	d.bye()
 	k := r.one()
@@ -581,13 +580,13 @@ func lostBye(t *testing.T, r *rig) {
 	if k.d.CallID != gone.callID || !strings.Contains(k.row.Cause, "media") {
 		t.Errorf("closed for %q", k.row.Cause)
 	}
-	if d := k.row.Ended.Sub(silent); d < 300*time.Millisecond || d > 5*time.Second {
+	if d := k.row.Ended.Sub(silent); d < time.Second || d > 15*time.Second {
 		t.Errorf("closed after %v", d)
 	}
 	if n := len(r.rec.Status().Calls); n != 1 {
 		t.Errorf("%d calls live, want the one on hold", n)
 	}
-	pause(700 * time.Millisecond)
+	pause(2500 * time.Millisecond)
 	held.bye()
 	r.finished(2)
 }

@@ -53,7 +53,7 @@ func options(t *testing.T, r *rig) {
 		for _, uri := range []string{"sip:127.0.0.1", "sip:any@nowhere.example", "sip:02088257050@[::1]:5060;transport=udp"} {
 			sent := time.Now()
 			m := p.options(uri)
-			if m.code != 200 || m.at.Sub(sent) > time.Second {
+			if m.code != 200 || m.at.Sub(sent) > 5*time.Second {
 				t.Errorf("OPTIONS %s answered %s after %v", uri, m.first, m.at.Sub(sent))
 			}
 			for _, want := range []string{"application/sdp", "multipart/mixed", "application/rs-metadata", "application/rs-metadata+xml"} {
@@ -119,13 +119,14 @@ func transportSecurity(t *testing.T, r *rig) {
 			return err
 		}
 		defer conn.Close()
-		// In TLS 1.3 the refusal of a certificate comes after the handshake.
+		// In TLS 1.3 the refusal of a certificate comes after the handshake; a
+		// good connection answers the ping at once.
 		if _, err := conn.Write([]byte("\r\n\r\n")); err != nil {
 			return err
 		}
-		_ = conn.SetReadDeadline(time.Now().Add(700 * time.Millisecond))
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 		if _, err = conn.Read(make([]byte, 10)); err != nil && strings.Contains(err.Error(), "timeout") {
-			return nil
+			t.Errorf("neither answered nor refused: %v", err)
 		}
 		return err
 	}

@@ -341,16 +341,16 @@ func comfortNoise(t *testing.T, r *rig) {
 }
 
 func changingPtime(t *testing.T, r *rig) {
-	d, _ := r.basic()
-	talk := time.Now()
-	for _, ms := range []int{20, 10, 60, 30, 40} {
-		for _, s := range d.sources {
-			s.ptime = time.Duration(ms) * time.Millisecond
+	var talk time.Time
+	d, k := r.steady(func(d *dialog) {
+		talk = time.Now()
+		for _, ms := range []int{20, 10, 60, 30, 40} {
+			for _, s := range d.sources {
+				s.ptime = time.Duration(ms) * time.Millisecond
+			}
+			d.play(240)
 		}
-		d.play(240)
-	}
-	d.bye()
-	k := r.one()
+	})
 	k.spans(d)
 	for at := k.at(talk) + 0.1; at < k.at(d.over)-0.25; at += 0.15 {
 		k.hears(at, at+0.2, "0", "1")

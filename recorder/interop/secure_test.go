@@ -471,7 +471,7 @@ func (s *source) shake(cert tls.Certificate, active bool) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 15*time.Second)
 	defer cancel()
 	if err := c.HandshakeContext(ctx); err != nil {
 		return err

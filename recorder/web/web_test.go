@@ -258,12 +258,12 @@ func TestFollowNDJSON(t *testing.T) {
 	src.change(func(st *recorder.Status) { st.Recordings.Finished = 18423 })
 	if second := read(); second.Recordings.Finished != 18423 {
 		t.Errorf("second: %+v", second)
-	} else if d := time.Since(at); d > 2500*time.Millisecond {
+	} else if d := time.Since(at); d > 10*time.Second {
 		t.Errorf("a change took %v", d)
 	}
 	at = time.Now()
 	read() // nothing changed: only the heartbeat
-	if d := time.Since(at); d < 3500*time.Millisecond || d > 6*time.Second {
+	if d := time.Since(at); d < 2*time.Second || d > 15*time.Second {
 		t.Errorf("the heartbeat came after %v", d)
 	}
 }

@@ -213,11 +213,14 @@ func TestParseIsCheap(t *testing.T) {
 		"participants": fill("<participant id='0000000000001'/>"), "text": fill("xxxxxxxx"), "entities": fill("&amp;"),
 	} {
 		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		start := time.Now()
-		_, _ = Parse(b)
-		took := time.Since(start)
-		runtime.ReadMemStats(&after)
+		took := time.Hour
+		for range 3 { // the least: another process may have had the machine
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			_, _ = Parse(b)
+			took = min(took, time.Since(start))
+			runtime.ReadMemStats(&after)
+		}
 		bytes := after.TotalAlloc - before.TotalAlloc
 		t.Logf("%s: %v, %d kB", name, took, bytes>>10)
 		if bytes > 8<<20 || took > time.Second { // the race detector and busy machines included

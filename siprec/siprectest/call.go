@@ -235,6 +235,9 @@ func (c *Call) apply(answer []AnswerLine) {
 
 // start begins the media.
 func (c *Call) start() {
+	c.mu.Lock()
+	c.report.MediaAt = time.Now()
+	c.mu.Unlock()
 	c.client.pacer.Start(c.streams...)
 }
 

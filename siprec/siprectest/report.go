@@ -50,6 +50,7 @@ type CallReport struct {
 	Answer       []AnswerLine `json:"answer"` // the recorder's newest description
 	Legs         []LegReport  `json:"legs"`
 	ByeCode      int          `json:"bye_code,omitempty"`  // 0: no BYE, or no answer
+	MediaAt      time.Time    `json:"-"`                   // when media began
 	ByeAt        time.Time    `json:"bye_at,omitzero"`     // when BYE was sent
 	Ended        string       `json:"ended"`               // bye, remote bye, vanished, refused, failed
 	AcksLost     int          `json:"acks_lost,omitempty"` // on purpose

@@ -169,7 +169,7 @@ func TestNoBoundaryClosesTheConnection(t *testing.T) {
 
 func TestDrippingAndSilentPeers(t *testing.T) {
 	r := start(t, func(c *Config) {
-		c.Limits = Limits{Message: 300 * time.Millisecond, First: 300 * time.Millisecond}
+		c.Limits = Limits{Message: 300 * time.Millisecond, First: 3 * time.Second}
 	})
 	silent, drip, idle := r.dial(t), r.dial(t), r.dial(t)
 	io.WriteString(idle, "\r\n")
@@ -259,7 +259,7 @@ func TestTLSHandshakeHasADeadline(t *testing.T) {
 	}
 	r := start(t, func(c *Config) {
 		c.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-		c.Limits = Limits{Handshake: 300 * time.Millisecond, First: 5 * time.Second}
+		c.Limits = Limits{Handshake: 3 * time.Second, First: 5 * time.Second}
 	})
 	stalled := r.dial(t)
 	stalled.Write([]byte{22, 3})

@@ -58,7 +58,7 @@ func TestAnsweredAtOnceWith100(t *testing.T) {
 	l.onAccept(func(context.Context, *Request) error { <-hold; return nil })
 	g := l.dial(t, "tcp").dialog("x")
 	g.send("INVITE", 1, "v=0")
-	r, ok := g.p.read(time.Second).(*sip.Response)
+	r, ok := g.p.read(10 * time.Second).(*sip.Response)
 	if !ok || r.StatusCode != 100 {
 		t.Fatalf("first came %v", r)
 	}
@@ -108,7 +108,7 @@ func TestGapInCSeqOnlyDelays(t *testing.T) {
 }
 
 func TestReinviteBeforeACKOfTheFirst(t *testing.T) {
-	l := start(t, func(_ *Config, tm *timing) { tm.t1 = 20 * time.Millisecond })
+	l := start(t, func(_ *Config, tm *timing) { tm.t1 = 60 * time.Millisecond })
 	l.onHeard(func() bool { return false })
 	g := l.dial(t, "udp").dialog("r")
 	g.invite()
@@ -135,15 +135,20 @@ func TestLostACK(t *testing.T) {
 	for _, network := range []string{"udp", "tcp"} {
 		for _, heard := range []bool{true, false} {
 			t.Run(fmt.Sprint(network, heard), func(t *testing.T) {
-				l := start(t, func(_ *Config, tm *timing) { tm.t1, tm.t2 = 10*time.Millisecond, 80*time.Millisecond })
+				t.Parallel() // each waits for nearly four seconds
+				l := start(t, func(_ *Config, tm *timing) { tm.t1, tm.t2 = 60*time.Millisecond, 480*time.Millisecond })
 				l.onHeard(func() bool { return heard })
 				g := l.dial(t, network).dialog("lost")
 				began := time.Now()
 				first := g.invite().String()
 				copies := 0
-				for l.srv.Counters()["ack-missing"] == 0 {
+				for {
+					gone := l.srv.Counters()["ack-missing"] > 0
 					m := g.p.read(100 * time.Millisecond)
 					if m == nil {
+						if gone { // and what came before it is read
+							break
+						}
 						continue
 					}
 					if _, ok := m.(*sip.Request); ok {
@@ -164,7 +169,7 @@ func TestLostACK(t *testing.T) {
 					l.storyOf(t, "lost", "INVITE 1; bye")
 					return
 				}
-				if d := time.Since(began); d < 600*time.Millisecond {
+				if d := time.Since(began); d < 3600*time.Millisecond {
 					t.Errorf("given up after %v", d)
 				}
 				l.storyOf(t, "lost", "INVITE 1; ack timeout")
@@ -250,7 +255,7 @@ func TestCancelWhileTheCallIsOpened(t *testing.T) {
 
 func TestCancelOrByeBeforeItsInvite(t *testing.T) {
 	for _, method := range []string{"CANCEL", "BYE"} {
-		l := start(t, func(_ *Config, tm *timing) { tm.holdBack = time.Second })
+		l := start(t, func(_ *Config, tm *timing) { tm.holdBack = 4 * time.Second })
 		g := l.dial(t, "udp").dialog("early")
 		invite := g.msg("INVITE", 1, "x")
 		g.branch = 0
@@ -263,7 +268,7 @@ func TestCancelOrByeBeforeItsInvite(t *testing.T) {
 		g.p.send(invite)
 		codes := map[string]int{}
 		for range 2 {
-			m := g.p.read(2 * time.Second)
+			m := g.p.read(10 * time.Second)
 			r, ok := m.(*sip.Response)
 			if !ok {
 				t.Fatalf("%s: got %v", method, m)
@@ -291,7 +296,7 @@ func TestByeWithoutTagWhileOpening(t *testing.T) {
 	g.send("BYE", 2, "")
 	codes := map[string]int{}
 	for len(codes) < 2 {
-		if r, ok := g.p.read(2 * time.Second).(*sip.Response); !ok {
+		if r, ok := g.p.read(10 * time.Second).(*sip.Response); !ok {
 			t.Fatal("no answer")
 		} else if r.StatusCode >= 200 {
 			codes[string(r.CSeq().MethodName)] = r.StatusCode
@@ -500,7 +505,7 @@ func TestPanicEndsOneDialog(t *testing.T) {
 	h.send("INVITE", 2, "x")
 	codes := map[string]bool{}
 	for len(codes) < 2 {
-		switch m := p.read(2 * time.Second).(type) {
+		switch m := p.read(10 * time.Second).(type) {
 		case *sip.Response:
 			if m.StatusCode >= 200 {
 				codes[fmt.Sprint(m.StatusCode)] = true

@@ -324,7 +324,7 @@ func wholeMessage(b []byte) int {
 func (p *peer) response(method string) *sip.Response {
 	p.t.Helper()
 	for {
-		m := p.read(5 * time.Second)
+		m := p.read(15 * time.Second)
 		if m == nil {
 			p.t.Fatalf("no final response to %s", method)
 		}
@@ -347,7 +347,7 @@ func (p *peer) want(method string, code int) *sip.Response {
 func (p *peer) request(method string, answer int) *sip.Request {
 	p.t.Helper()
 	for {
-		m := p.read(5 * time.Second)
+		m := p.read(15 * time.Second)
 		if m == nil {
 			p.t.Fatalf("the server sent no %s", method)
 		}
