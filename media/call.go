@@ -55,7 +55,7 @@ func (e *Engine) NewCall(cfg CallConfig) (*Call, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := e.lightest()
+	w := e.choose()
 	c := &Call{eng: e, w: w, start: start, core: k, swept: e.now()}
 	if !w.do(func() { w.calls = append(w.calls, c) }) {
 		return nil, ErrClosed

@@ -193,10 +193,17 @@ func (e *Engine) since(t time.Time) time.Duration {
 	return now.Sub(e.base) - now.Sub(t)
 }
 
-// lightest is the worker with the fewest calls.
-func (e *Engine) lightest() *worker {
+// few calls are one worker's: each sweep wakes the process and, through what it
+// encodes, the disk, and two half as long cost more than one.
+const few = 32
+
+// choose is the first worker with few calls, or else that with the fewest.
+func (e *Engine) choose() *worker {
 	best := e.workers[0]
-	for _, w := range e.workers[1:] {
+	for _, w := range e.workers {
+		if w.load.Load() < few {
+			return w
+		}
 		if w.load.Load() < best.load.Load() {
 			best = w
 		}

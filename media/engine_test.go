@@ -428,3 +428,24 @@ func stalled(t *testing.T, e *Engine, packets int) (sink *stallSink, sum Summary
 	late = play(t, packets, newLeg(t, s.Port(), tone(440, 8000, packets*frame20)))
 	return sink, c.Finish(time.Now()), late
 }
+
+// TestFewCallsAreOneWorkers places calls until each worker has as many as pay
+// for its sweeps, and some: then it is the number that counts.
+func TestFewCallsAreOneWorkers(t *testing.T) {
+	e, err := Open(Config{Address: netip.MustParseAddr("127.0.0.1"), PortMin: 11310, PortMax: 11319, Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 3*few + 1 {
+		if _, err := e.NewCall(CallConfig{Start: time.Now(), Layout: Mono, Rate: 8000, Sink: newFileSink(t, 1, 8000)}); err != nil {
+			t.Fatal(err)
+		}
+		a, b := e.workers[0].load.Load(), e.workers[1].load.Load()
+		if first, second := min(n+1, few), max(0, n+1-few); n < 2*few && (a != int64(first) || b != int64(second)) || a+b != int64(n+1) || n >= 2*few && a-b > 1 {
+			t.Fatalf("%d calls: %d and %d", n+1, a, b)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -232,7 +232,7 @@ const releaseEvery = time.Minute
 
 // background saves changed details every now and then.
 func (s *Store) background() {
-	t, release := time.NewTicker(3*s.options.Tick), time.NewTicker(releaseEvery)
+	t, release := time.NewTicker(12*s.options.Tick), time.NewTicker(releaseEvery)
 	defer t.Stop()
 	defer release.Stop()
 	for {
