@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"siprecd/media"
 	"siprecd/recorder/assure"
 	"siprecd/recorder/vigil"
 )
@@ -82,8 +83,9 @@ func (k *call) look(now time.Time) {
 		return
 	}
 	if k.rec != nil {
-		f = k.mediaFacts()
-		k.alarms(now)
+		stats := k.media.Stats()
+		f = k.mediaFacts(stats)
+		k.alarms(now, stats)
 	} else if k.wanted(now) {
 		k.watch.invites++
 		k.watch.Stirred(now)
@@ -113,9 +115,9 @@ func (k *call) wanted(now time.Time) bool {
 }
 
 // mediaFacts is how the media stands.
-func (k *call) mediaFacts() vigil.Facts {
+func (k *call) mediaFacts(stats []media.StreamStats) vigil.Facts {
 	f := vigil.Facts{Since: k.start}
-	for _, s := range k.media.Stats() {
+	for _, s := range stats {
 		if s.LastPacket.After(f.Last) {
 			f.Last = s.LastPacket
 		}
@@ -130,9 +132,9 @@ func (k *call) agreed(port int) bool {
 }
 
 // alarms judges the call's legs. The caller holds mu.
-func (k *call) alarms(now time.Time) {
+func (k *call) alarms(now time.Time, stats []media.StreamStats) {
 	news := false
-	s := assure.Streams{Stats: k.media.Stats(), Layout: k.layout, Open: k.agreed}
+	s := assure.Streams{Stats: stats, Layout: k.layout, Open: k.agreed}
 	k.r.desk.Look(&k.watch.alarm, now, k.rec.ID(), s, func(what string, kind assure.Kind, begun bool) {
 		news = true
 		k.event("alarm", "%s", what)

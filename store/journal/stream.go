@@ -129,8 +129,9 @@ func (s *Stream) cut() {
 	s.open = nil
 }
 
-// usual is how many bytes a chunk has, about: 400 ms at 36 kbit/s.
-const usual = 2 << 10
+// usual is how many bytes a chunk has at most, unless the disk is away: what a
+// sweep of 520 ms encodes at 36 kbit/s, and the lengths.
+const usual = 2600
 
 // enough is how large a chunk grows while the disk is away: growing further
 // would copy it again and again.
@@ -158,7 +159,7 @@ func (s *Stream) acknowledge(c *chunk) {
 	defer s.mu.Unlock()
 	s.unacked -= c.count
 	s.bytes -= len(c.buf)
-	s.oldest = s.oldest[1:]
+	s.oldest = s.oldest[:copy(s.oldest, s.oldest[1:])]
 	s.durable = max(s.durable, c.first+uint32(c.count))
 }
 
