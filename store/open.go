@@ -226,21 +226,17 @@ func (s *Store) openWriting(ctx context.Context) error {
 	return nil
 }
 
-// releaseEvery is how often what was read of the catalogue leaves our memory: it
-// grows with each call, and whoever watches the process takes that for a leak.
-const releaseEvery = time.Minute
-
-// background saves changed details every now and then.
+// background saves changed details every now and then, and gives back the memory
+// of the catalogue's pages: each call touches some all over the file, so in time
+// all of it would be ours.
 func (s *Store) background() {
-	t, release := time.NewTicker(12*s.options.Tick), time.NewTicker(releaseEvery)
+	t := time.NewTicker(12 * s.options.Tick)
 	defer t.Stop()
-	defer release.Stop()
 	for {
 		select {
 		case <-t.C:
 			s.catalog.Mend()
 			s.saveDetails()
-		case <-release.C:
 			s.catalog.Release()
 		case <-s.life.Done():
 			s.saveDetails()

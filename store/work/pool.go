@@ -5,12 +5,14 @@ package work
 import (
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 )
 
-// Pool runs jobs on a few goroutines, urgent ones first. A job that fails is
-// tried again after a second, for ever: what it does must be done.
+// Pool runs jobs on a few goroutines, urgent ones first, each beginning a little
+// after the one before. A job that fails is tried again after a second, for
+// ever: what it does must be done.
 type Pool struct {
 	log  *slog.Logger
 	work sync.WaitGroup
@@ -21,8 +23,19 @@ type Pool struct {
 	normal []Job
 	timers map[*time.Timer]struct{}
 	stuck  map[*failure]struct{} // of the jobs that have failed again and again
+	began  time.Time             // the latest job
+	alarm  *time.Timer           // wakes a goroutine when the next may begin
 	closed bool
 }
+
+// How far apart jobs begin where there is one processor, which has some 7 ms to
+// do for each; with more of them, accordingly less. Where many calls began
+// together all their minutes end together, too: as fast as it can be done, that
+// would hold up the media for a second.
+const (
+	apart       = 80 * time.Millisecond
+	urgentApart = 16 * time.Millisecond
+)
 
 // failure is what became of a job's tries.
 type failure struct{ err error }
@@ -45,6 +58,7 @@ type Job struct {
 func New(size int, log *slog.Logger) *Pool {
 	p := &Pool{log: log, timers: map[*time.Timer]struct{}{}, stuck: map[*failure]struct{}{}}
 	p.more = sync.NewCond(&p.mu)
+	p.alarm = time.AfterFunc(0, p.more.Signal)
 	for range size {
 		p.work.Go(p.serve)
 	}
@@ -112,19 +126,45 @@ func (p *Pool) Stuck() (jobs int, err error) {
 func (p *Pool) next() (j Job, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.urgent)+len(p.normal) == 0 && !p.closed {
+	for !p.closed {
+		if j, ok = p.due(time.Now()); ok {
+			return j, true
+		}
 		p.more.Wait()
 	}
-	if p.closed {
+	return j, false
+}
+
+// due takes the first job if it may begin, and has another goroutine see to the
+// next one when that may.
+func (p *Pool) due(now time.Time) (j Job, ok bool) {
+	from, _ := p.first()
+	if len(*from) == 0 {
 		return j, false
 	}
-	from := &p.urgent
-	if len(*from) == 0 {
-		from = &p.normal
+	if p.wait(now) <= 0 {
+		j, ok = (*from)[0], true
+		*from = (*from)[1:]
+		p.began = now
 	}
-	j = (*from)[0]
-	*from = (*from)[1:]
-	return j, true
+	if from, _ = p.first(); len(*from) > 0 {
+		p.alarm.Reset(p.wait(now))
+	}
+	return j, ok
+}
+
+// wait is how long the first job has to.
+func (p *Pool) wait(now time.Time) time.Duration {
+	_, gap := p.first()
+	return p.began.Add(gap / time.Duration(runtime.GOMAXPROCS(0))).Sub(now)
+}
+
+// first is the queue whose turn it is, and how far its jobs are apart.
+func (p *Pool) first() (queue *[]Job, gap time.Duration) {
+	if len(p.urgent) > 0 {
+		return &p.urgent, urgentApart
+	}
+	return &p.normal, apart
 }
 
 func (p *Pool) later(j Job) {
@@ -155,6 +195,7 @@ func (p *Pool) Backlog() int {
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
+	p.alarm.Stop()
 	for t := range p.timers {
 		t.Stop()
 	}

@@ -3,6 +3,7 @@ package work
 import (
 	"errors"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -39,11 +40,12 @@ func TestOrder(t *testing.T) {
 			t.Errorf("backlog %d", n)
 		}
 		close(hold)
+		<-time.After(apart + urgentApart)
 		synctest.Wait()
 		if !slices.Equal(done, []string{"c", "a"}) || p.Backlog() != 1 {
 			t.Errorf("done %v, backlog %d", done, p.Backlog())
 		}
-		start := time.Now()
+		start := time.Now().Add(-apart - urgentApart)
 		for p.Backlog() > 0 {
 			<-time.After(100 * time.Millisecond)
 			synctest.Wait()
@@ -84,6 +86,43 @@ func TestStuck(t *testing.T) {
 		<-time.After(2 * time.Second)
 		if n, err := p.Stuck(); n != 0 || err != nil {
 			t.Errorf("after it succeeded: %d, %v", n, err)
+		}
+		p.Close()
+	})
+}
+
+// TestBurst gives the pool all calls' minutes at once: they are done one after
+// the other, and a call that ends meanwhile does not wait for them.
+func TestBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(4, slog.New(slog.DiscardHandler))
+		gap := apart / time.Duration(runtime.GOMAXPROCS(0))
+		var mu sync.Mutex
+		var began []time.Time
+		const many = 50
+		for range many {
+			p.Submit(Job{What: "seal segment", Run: func() error {
+				mu.Lock()
+				defer mu.Unlock()
+				began = append(began, time.Now())
+				return nil
+			}})
+		}
+		<-time.After(10 * gap)
+		asked, ended := time.Now(), make(chan time.Time, 1)
+		p.Submit(Job{What: "finish recording", Urgent: true, Run: func() error { ended <- time.Now(); return nil }})
+		if took := (<-ended).Sub(asked); took > urgentApart {
+			t.Errorf("a call that ended waited %v", took)
+		}
+		<-time.After((many + 1) * gap)
+		synctest.Wait()
+		if len(began) != many {
+			t.Fatalf("%d of %d done", len(began), many)
+		}
+		for i := range many - 1 {
+			if d := began[i+1].Sub(began[i]); d < gap || d > 2*gap {
+				t.Errorf("job %d began %v after the one before", i+1, d)
+			}
 		}
 		p.Close()
 	})

@@ -318,7 +318,7 @@ func (l *Lab) close(res Result) Result {
 	for _, s := range servers {
 		s.Kill()
 		if failed {
-			fmt.Fprintf(l.Log, "--- the log of %s\n%s\n", s.Dir, tail(s.Output()))
+			fmt.Fprintf(l.Log, "--- the log of %s\n%s\n", s.Dir, told(s.Output()))
 		}
 	}
 	for _, f := range slices.Backward(cleanup) {
@@ -328,11 +328,15 @@ func (l *Lab) close(res Result) Result {
 	return res
 }
 
-// tail is the end of a long log.
-func tail(s string) string {
-	const most = 6000
-	if len(s) <= most {
-		return s
+// told is what a log says of trouble, and its end.
+func told(log string) string {
+	var bad []string
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+			bad = append(bad, line)
+		}
 	}
-	return "...\n" + s[len(s)-most:]
+	const most = 60 // lines of each
+	lines := slices.Collect(strings.Lines(log))
+	return strings.Join(bad[:min(most, len(bad))], "") + "...\n" + strings.Join(lines[max(0, len(lines)-most):], "")
 }
