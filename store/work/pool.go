@@ -35,6 +35,9 @@ type Pool struct {
 const (
 	apart       = 80 * time.Millisecond
 	urgentApart = 16 * time.Millisecond
+	// Closer together where more wait, for the queue must never grow for good:
+	// segments of 5 s come twelve times as often as those of a minute.
+	longest = 30 * time.Second // that a job waits, at whatever steady rate they come
 )
 
 // failure is what became of a job's tries.
@@ -161,10 +164,11 @@ func (p *Pool) wait(now time.Time) time.Duration {
 
 // first is the queue whose turn it is, and how far its jobs are apart.
 func (p *Pool) first() (queue *[]Job, gap time.Duration) {
+	queue, gap = &p.normal, apart
 	if len(p.urgent) > 0 {
-		return &p.urgent, urgentApart
+		queue, gap = &p.urgent, urgentApart
 	}
-	return &p.normal, apart
+	return queue, min(gap, longest/time.Duration(1+len(*queue)))
 }
 
 func (p *Pool) later(j Job) {

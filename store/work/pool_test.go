@@ -127,3 +127,26 @@ func TestBurst(t *testing.T) {
 		p.Close()
 	})
 }
+
+// TestRate submits jobs at twice the rate at which few of them begin, as
+// segments of 5 s do: the queue must come to an end of its growth.
+func TestRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(4, slog.New(slog.DiscardHandler))
+		every := apart / time.Duration(runtime.GOMAXPROCS(0)) / 2
+		var most atomic.Int64
+		end := time.Now().Add(5 * time.Minute)
+		for time.Now().Before(end) {
+			asked := time.Now()
+			p.Submit(Job{What: "seal segment", Run: func() error {
+				most.Store(max(most.Load(), int64(time.Since(asked))))
+				return nil
+			}})
+			<-time.After(every)
+		}
+		if waited := time.Duration(most.Load()); waited < time.Second || waited > longest {
+			t.Errorf("a job waited %v, want at most %v", waited, longest)
+		}
+		p.Close()
+	})
+}

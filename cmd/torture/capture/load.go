@@ -173,8 +173,9 @@ func churn(l *rig.Lab) error {
 	l.Figure("descriptors after the calls", fmt.Sprintf("%d, before: %d", after.Files, before.Files), "≤ 2 more", after.Files <= before.Files+own)
 	l.Figure("goroutines after the calls", fmt.Sprintf("%d, before: %d", after.Goroutines, before.Goroutines), "≤ 2 more", after.Goroutines <= before.Goroutines+own)
 	if !brief(l, churnRounds) {
-		grown := slope(looks) * soakRate / churnRate // by the call, for calls are what a leak grows with
-		l.Figure("resident memory grows by", fmt.Sprintf("%.2f MiB in the calls of an hour with 200 live, %.0f of 3 minutes", grown, 3600*soakRate),
+		hourly := slope(looks)
+		grown := hourly * soakRate / churnRate // by the call, for calls are what a leak grows with
+		l.Figure("resident memory grows by", fmt.Sprintf("%.2f MiB in the calls of an hour with 200 live, %.0f of 3 minutes (%.1f MiB in an hour of this)", grown, 3600*soakRate, hourly),
 			fmt.Sprintf("≤ %.0f", churnSlope), grown <= churnSlope)
 	}
 	return settled(l, s, first.Totals.Packets.Sent+second.Totals.Packets.Sent)
