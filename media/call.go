@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"siprecd/media/leg"
+	"siprecd/media/secure"
 	"siprecd/media/udp"
 )
 
@@ -39,9 +40,10 @@ type Stream struct {
 	port  int
 	sock  *udp.Socket // owned by the worker; nil once removed
 	track *leg.Track
-	rtcp  *rtcpPort    // owned by the worker; nil: it could not be had
-	assoc *association // its handshake, owned by the worker; nil: none
-	siege siege        // owned by the worker
+	rtcp  *rtcpPort     // owned by the worker; nil: it could not be had
+	assoc *association  // its handshake, owned by the worker; nil: none
+	siege siege         // owned by the worker
+	begun chan struct{} // closed once the call's worker has it, or never will
 }
 
 // NewCall starts a call's timeline at cfg.Start, which should be near now.
@@ -76,14 +78,12 @@ func (c *Call) Add(cfg StreamConfig) (*Stream, error) {
 		}
 		return nil, fmt.Errorf("media: bind a port: %w", err)
 	}
-	s := &Stream{call: c, port: sock.Port, sock: sock, rtcp: c.eng.openControl(sock.Port, rand.Uint32())}
+	s := &Stream{call: c, port: sock.Port, sock: sock, rtcp: c.eng.openControl(sock.Port, rand.Uint32()), begun: make(chan struct{})}
+	defer close(s.begun)
 	ok := false
 	c.w.do(func() {
 		if ok = !c.finished(); ok {
-			s.track = c.core.add(cfg, leg.Place{Added: c.eng.now() - c.start, Port: s.port, Allow: c.eng.cfg.Allow, Control: s.control, Pool: &c.w.pool})
-			c.streams = append(c.streams, s)
-			s.associate(cfg)
-			c.publish()
+			s.listen(cfg, nil)
 		}
 	})
 	if !ok {
@@ -93,6 +93,20 @@ func (c *Call) Add(cfg StreamConfig) (*Stream, error) {
 	}
 	c.eng.streams.Add(1)
 	return s, nil
+}
+
+// listen begins to record a stream, on the worker of its call. guard is what has
+// opened it until now, if another call had it. It returns what associate does.
+func (s *Stream) listen(cfg StreamConfig, guard *secure.Guard) *association {
+	c := s.call
+	s.track = c.core.add(cfg, leg.Place{
+		Added: c.eng.now() - c.start, Port: s.port, Allow: c.eng.cfg.Allow, Pool: &c.w.pool,
+		Control: s.control, Guard: guard,
+	})
+	c.streams = append(c.streams, s)
+	old := s.associate(cfg)
+	c.publish()
+	return old
 }
 
 // Port is the local port to answer with.

@@ -1,39 +1,58 @@
 package media
 
-import "siprecd/media/leg"
+import "siprecd/media/secure"
 
-// Hand gives the stream's port to another call, in which it begins anew: for
+// Hand gives the stream's ports to another call, in which it begins anew: for
 // a recording session that goes on with the next call on the ports of the one
 // before. What was heard until now stays in the first call, as after Remove.
-// ErrClosed: the stream or the other call has ended; the port is free then.
+// The sender knows of no other call: what opens its packets goes along, with
+// its count of rollovers, and so does a handshake, done or not.
+// ErrClosed: the stream or the other call has ended; the ports are free then.
 func (s *Stream) Hand(to *Call, cfg StreamConfig) (*Stream, error) {
-	n := &Stream{call: to, port: s.port}
-	c := s.call
-	c.w.do(func() {
-		if s.sock == nil {
-			return
+	n := &Stream{call: to, port: s.port, begun: make(chan struct{})}
+	var guard *secure.Guard
+	taken := false
+	s.call.w.do(func() {
+		if taken = s.sock != nil; taken {
+			guard = s.yield(n)
 		}
-		c.drain(s)
-		s.relent()
-		s.track.End(c.eng.now() - c.start)
-		n.sock, s.sock = s.sock, nil
-		c.publish()
 	})
-	if n.sock == nil {
+	if !taken {
 		return nil, ErrClosed
 	}
 	ok := false
+	var old *association
 	to.w.do(func() {
 		if ok = !to.finished(); ok {
-			n.track = to.core.add(cfg, leg.Place{Added: to.eng.now() - to.start, Port: n.port, Allow: to.eng.cfg.Allow, Pool: &to.w.pool})
-			to.streams = append(to.streams, n)
-			to.publish()
+			old = n.listen(cfg, guard)
 		}
 	})
+	if !ok { // no worker has it: it is ours to end
+		old = n.associate(StreamConfig{})
+		to.shut(n)
+	}
+	close(n.begun)
+	old.wait()
 	if !ok {
-		to.eng.release(n.sock)
-		to.eng.streams.Add(-1)
 		return nil, ErrClosed
 	}
 	return n, nil
+}
+
+// yield ends a stream in its call, on the worker, and gives what it has to the
+// one that goes on with it: its sockets, its handshake and, returned, what opens
+// its packets; nil: it is plain. Nothing of it is this worker's afterwards.
+func (s *Stream) yield(n *Stream) *secure.Guard {
+	c := s.call
+	c.drain(s)
+	s.relent()
+	s.track.End(c.eng.now() - c.start)
+	n.sock, n.rtcp, n.assoc = s.sock, s.rtcp, s.assoc
+	s.sock, s.rtcp, s.assoc = nil, nil, nil
+	guard := s.track.Unguard(c.start - n.call.start)
+	if n.assoc != nil {
+		n.assoc.stream.Store(n) // now that n has everything: a handshake waits for n.begun
+	}
+	c.publish()
+	return guard
 }

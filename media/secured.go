@@ -2,6 +2,7 @@ package media
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"siprecd/media/secure"
 )
@@ -32,9 +33,10 @@ func (e *Engine) Fingerprint() (Fingerprint, error) {
 	return id.Print(), nil
 }
 
-// association is a stream's handshake. Its goroutine ends when it is closed.
+// association is a stream's handshake. Its goroutine ends when it is closed. It
+// goes along when its stream is handed on, whatever it is at just then.
 type association struct {
-	stream *Stream
+	stream atomic.Pointer[Stream] // changed by the worker of the one before only
 	keys   *secure.Keys
 	shake  *secure.Handshake
 	done   chan struct{}
@@ -61,7 +63,8 @@ func (s *Stream) associate(cfg StreamConfig) *association {
 		s.track.UseKeys(secure.Keys{}, err)
 		return old
 	}
-	a := &association{stream: s, keys: cfg.Keys, done: make(chan struct{})}
+	a := &association{keys: cfg.Keys, done: make(chan struct{})}
+	a.stream.Store(s)
 	a.shake = secure.NewHandshake(id, *cfg.Keys.DTLS, cfg.Source, a)
 	s.assoc = a
 	s.call.eng.wg.Go(a.run)
@@ -71,20 +74,35 @@ func (s *Stream) associate(cfg StreamConfig) *association {
 // run is the handshake's goroutine.
 func (a *association) run() {
 	defer close(a.done)
-	c := a.stream.call
 	defer func() { // a handshake is made of foreign bytes: its stream stays without keys
 		if r := recover(); r != nil {
-			c.w.do(func() { c.guarded(func() { panic(r) }) })
+			a.do(func(s *Stream) { s.call.guarded(func() { panic(r) }) })
 		}
 	}()
 	a.shake.Run(func(k secure.Keys, err error) {
-		c.w.do(func() {
-			if a.stream.assoc == a && !c.finished() {
-				a.stream.track.UseKeys(k, err)
-				c.publish()
+		a.do(func(s *Stream) {
+			if s.assoc == a && !s.call.finished() {
+				s.track.UseKeys(k, err)
+				s.call.publish()
 			}
 		})
 	})
+}
+
+// do runs f on the worker that has the stream, and waits for it. When the stream
+// is handed on meanwhile, that is the worker of the call which it goes on in:
+// keys that come just then must not be lost.
+func (a *association) do(f func(s *Stream)) {
+	for there := false; !there; {
+		s := a.stream.Load()
+		<-s.begun
+		ran := s.call.w.do(func() {
+			if there = a.stream.Load() == s; there {
+				f(s)
+			}
+		})
+		there = there || !ran
+	}
 }
 
 // wait waits for a handshake that has been closed; not on the worker, which it
@@ -97,18 +115,18 @@ func (a *association) wait() {
 
 // Send implements secure.Link.
 func (a *association) Send(b []byte, to netip.AddrPort) {
-	a.stream.call.w.do(func() {
-		if a.stream.sock != nil {
-			a.stream.sock.Send(b, to)
+	a.do(func(s *Stream) {
+		if s.sock != nil {
+			s.sock.Send(b, to)
 		}
 	})
 }
 
 // Poll implements secure.Link.
 func (a *association) Poll() {
-	a.stream.call.w.do(func() {
-		if !a.stream.call.finished() {
-			a.stream.call.drain(a.stream)
+	a.do(func(s *Stream) {
+		if !s.call.finished() {
+			s.call.drain(s)
 		}
 	})
 }

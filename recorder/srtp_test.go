@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"net/netip"
@@ -414,6 +415,43 @@ func TestDTLS(t *testing.T) {
 			}
 			for _, s := range r.streams(row.ID) {
 				if s["security"] != suite80 || s["auth_failed"] != nil {
+					t.Errorf("stream %v", s)
+				}
+			}
+		})
+	}
+}
+
+// The next call of a session (RFC 8068) is opened with what was agreed for the
+// first: its client has counted a rollover by then, and shakes hands no more.
+func TestEncryptedNextCallInTheSameSession(t *testing.T) {
+	t.Parallel()
+	next := func(x ids) string {
+		return fmt.Sprintf(`<session session_id=%q><stop-time>2026-11-02T10:01:00Z</stop-time></session>`, x.session) +
+			`<session session_id="cs-2nd-call"><start-time>2026-11-02T10:01:01Z</start-time></session>` +
+			participant("p8", "sip:02079460199@example.org") + inSession("p8", "cs-2nd-call", "") +
+			participant("p9", "sip:02088256644@example.org") + inSession("p9", "cs-2nd-call", "") +
+			streamOf("s8", "cs-2nd-call", "1") + streamOf("s9", "cs-2nd-call", "2") + sends("p8", "s8") + sends("p9", "s9")
+	}
+	const pests = "Pest control"
+	for name, how := range map[string]siprectest.SRTP{"SDES": {Suites: []string{suite80}}, "DTLS": {DTLS: "actpass"}} {
+		t.Run(name, func(t *testing.T) {
+			var step moments
+			r, reports := punctual(t, func() []siprectest.Options {
+				return []siprectest.Options{{Duration: 6 * time.Second, Legs: keyedLegs(how),
+					Script: []siprectest.Step{{At: 3 * time.Second, Do: step.of(partial(next))}}}}
+			})
+			rep := reports[0]
+			if !rep.OK() || len(rep.Notes) != 0 {
+				t.Fatalf("the call went wrong: %s", rep)
+			}
+			rows := r.finished(2) // newest first
+			if rows[0].Line != pests || rows[1].Cause != "next call" {
+				t.Fatalf("listed %+v", rows)
+			}
+			r.hears(rows[0].ID, step.done.Add(2*slack), rep.ByeAt.Add(-slack))
+			for _, s := range r.streams(rows[0].ID) {
+				if s["security"] != suite80 || s["auth_failed"] != nil || s["replays"] != nil {
 					t.Errorf("stream %v", s)
 				}
 			}

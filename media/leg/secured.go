@@ -47,6 +47,23 @@ func (t *Track) protect(k *secure.Keys) {
 	t.stats.Security = *t.protection.guard.Stats()
 }
 
+// Unguard takes the decryption away from a stream that has ended and goes on in
+// a call whose clock is ahead of this one's; nil: it is plain. What waits for
+// keys is of the call that has ended: it is counted there, and dropped.
+func (t *Track) Unguard(ahead time.Duration) *secure.Guard {
+	g := t.protection.guard
+	if g == nil {
+		return nil
+	}
+	for range t.protection.early {
+		g.Early()
+	}
+	t.stats.Security = *g.Stats()
+	t.protection = protection{}
+	g.Anew(ahead)
+	return g
+}
+
 // UseKeys takes the outcome of a handshake. What came before it is heard at
 // the time at which it came.
 func (t *Track) UseKeys(k secure.Keys, err error) {

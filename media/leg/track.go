@@ -6,6 +6,7 @@ import (
 
 	"siprecd/media/payload"
 	"siprecd/media/resample"
+	"siprecd/media/secure"
 )
 
 // MaxExtension is how far received audio may make a timeline longer than the
@@ -112,12 +113,13 @@ type Place struct {
 	Pool *Pool // shared with the other tracks of the goroutine; nil: the track has its own
 
 	Control func(b []byte, from netip.AddrPort) bool // takes the DTLS of the stream's port if it can; nil: nobody does
+	Guard   *secure.Guard                            // what has opened the stream until now, in another call; nil: nothing has
 }
 
 // New begins to listen to a stream.
 func New(cfg Config, at Place) *Track {
 	t := &Track{start: at.Start, depth: Samples(at.Depth, SampleRate), since: Samples(at.Added, SampleRate), until: -1, allow: at.Allow}
-	t.control = at.Control
+	t.control, t.protection.guard = at.Control, at.Guard
 	if t.queue.pool = at.Pool; at.Pool == nil {
 		t.queue.pool = &Pool{}
 	}

@@ -54,6 +54,22 @@ func (g *Guard) Fail(err error) {
 	g.stats.Error, g.stats.Blocked = err.Error(), true
 }
 
+// Anew readies a Guard for a stream that goes on in another call: what was
+// counted belongs to the one before, the keys and what they have seen go on. The
+// new clock is ahead of the old one by the given time.
+func (g *Guard) Anew(ahead time.Duration) {
+	g.stats.Opened, g.stats.Failed, g.stats.Replays, g.stats.Early = 0, 0, 0, 0
+	g.stats.Blocked = g.stats.Error != ""
+	g.run = 0
+	g.last += ahead
+	g.guesses.at += ahead
+	for _, r := range []*ring{g.now, g.old} {
+		if r != nil {
+			r.first += ahead
+		}
+	}
+}
+
 // Use puts keys in force. The same ones again change nothing; with other ones
 // the present ones stay good for a while.
 func (g *Guard) Use(k Keys, method string) error {

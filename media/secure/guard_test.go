@@ -249,6 +249,39 @@ func countsOn(t *testing.T, skipped int, first uint16) {
 	}
 }
 
+// In the next call of a session the clock begins anew: what is timed by it, the
+// end of old keys and the ration of guesses, goes on as if it had not.
+func TestTheNextCallHasAnotherClock(t *testing.T) {
+	old, k := newSender(t, keysOf(suites[0], 1)), keysOf(suites[0], 2)
+	g := guardOf(t, keysOf(suites[0], 1))
+	old.seq = 65500
+	old.opens(g, 100, time.Hour)
+	if err := g.Use(k, "sdes"); err != nil {
+		t.Fatal(err)
+	}
+	s := newSender(t, k)
+	s.opens(g, 10, time.Hour)
+	junk := old.plain()
+	for i := range maxGuesses { // far ahead: each may be of another cycle
+		binary.BigEndian.PutUint16(junk[2:], uint16(30000+i))
+		g.Open(junk, time.Hour)
+	}
+	left := g.guesses.left
+	g.Anew(-time.Hour)
+	if st := *g.Stats(); st != (Stats{Method: "sdes", Suite: suites[0]}) {
+		t.Errorf("a new call begins with %+v", st)
+	}
+	g.Open(junk, guessRefill*8)
+	if left >= maxGuesses-8 || g.guesses.left != left+8-1 {
+		t.Errorf("%d guesses left, then %d", left, g.guesses.left)
+	}
+	old.opens(g, 10, oldKeysLive)
+	_, late := old.next()
+	if g.Open(late, oldKeysLive+time.Second) != nil {
+		t.Error("the old keys are still good")
+	}
+}
+
 func TestRekeyDropsNothing(t *testing.T) {
 	for name, again := range map[string]bool{"the count of rollovers begins again": true, "it goes on": false} {
 		t.Run(name, func(t *testing.T) {

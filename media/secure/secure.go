@@ -13,11 +13,12 @@
 // key or plain RTP on a keyed stream is silence and an alarm, not noise.
 //
 // New keys. The same keys again change nothing, so the rollover counter (ROC)
-// and the replay window live through a hold. Other keys are tried first while
-// the old ones stay good until five seconds after the new ones have opened
-// something: no packet in flight is lost. Whether a client begins its count of
-// rollovers anew with a new key differs between makes, so both are tried, as
-// is the next rollover after a pause in which the client went on counting.
+// and the replay window live through a hold, and into the next call of a
+// session. Other keys are tried first while the old ones stay good until five
+// seconds after the new ones have opened something: no packet in flight is lost.
+// Whether a client begins its count of rollovers anew with a new key differs
+// between makes, so both are tried, as is the next rollover after a pause in
+// which the client went on counting.
 //
 // A handshake runs in a goroutine that its owner starts and waits for; it
 // reaches the swept socket through a Link. The peer is known by the
