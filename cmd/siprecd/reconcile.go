@@ -35,7 +35,7 @@ func (c *reconcileCmd) Run(e *env) error {
 		return err
 	}
 	if !report.OK() {
-		return silent{errors.New("calls are missing or too short")}
+		return silent{errors.New("calls are missing, too short or recorded in part")}
 	}
 	return nil
 }

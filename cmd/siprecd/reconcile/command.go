@@ -102,7 +102,7 @@ func (f *Flags) Compare(ctx context.Context, s *store.Store, rules *policy.Rules
 		if row.Line != skip {
 			recordings = append(recordings, Recording{
 				ID: row.ID, Line: row.Line, Started: row.Started, Seconds: row.Duration, Live: row.State == store.Live,
-				Caller: row.Caller, Called: row.Called, Agent: row.Agent,
+				Caller: row.Caller, Called: row.Called, Agent: row.Agent, Flags: row.Flags,
 			})
 		}
 	}

@@ -267,14 +267,26 @@ func (m Matcher) judge(r *Record, e *edge, recordings []Recording) Result {
 		}
 		return res
 	}
-	rec := &recordings[e.recording]
-	res.Recording, res.By, res.Verdict = rec, e.by, Recorded
-	if short := r.Talk.Seconds() - rec.Seconds; r.HasTalk && !rec.Live && short > m.Length.Seconds() {
-		res.Verdict, res.Note = TooShort, fmt.Sprintf("%.1f s are missing", short)
-	} else if rec.Live {
-		res.Note = "still live"
-	} else if !d.Expected {
-		res.Note = "although " + d.Why
-	}
+	res.By, res.Recording = e.by, &recordings[e.recording]
+	res.Verdict, res.Note = m.held(r, res.Recording, d)
 	return res
+}
+
+// held is the verdict on a record that has a recording. Of a call in which
+// nobody talked there is no sound to be missed.
+func (m Matcher) held(r *Record, rec *Recording, d Decision) (Verdict, string) {
+	if rec.Live {
+		return Recorded, "still live"
+	}
+	bad := harm(rec.Flags)
+	if short := r.Talk.Seconds() - rec.Seconds; r.HasTalk && short > m.Length.Seconds() {
+		return TooShort, strings.Join(append([]string{fmt.Sprintf("%.1f s are missing", short)}, bad...), ", ")
+	}
+	switch {
+	case !d.Expected:
+		return Recorded, "although " + d.Why
+	case len(bad) > 0 && (!r.HasTalk || r.Talk > 0):
+		return Harmed, strings.Join(bad, ", ")
+	}
+	return Recorded, ""
 }

@@ -12,6 +12,9 @@
 // calls in the same second cannot make each other seem missing. Only records
 // that bear the same call id may share a recording that covers them all.
 //
+// A recording is not believed for its length alone: one whose flags say that
+// sound is missing, as when no media came, is recorded in part.
+//
 // Promises: pure but for the reader that it is given; numbers are compared in
 // the policy's canonical form; a local time that the clock showed twice fits
 // both moments, one that it never showed is an error; nothing of a file that
@@ -43,24 +46,26 @@ type Recording struct {
 	Seconds               float64
 	Live                  bool
 	Caller, Called, Agent string
+	Flags                 []string // what the recorder said of it; see missing
 }
 
 // Verdict is what came of a record, or of a recording without one.
 type Verdict string
 
-// The verdicts. Missing and TooShort are failures.
+// The verdicts. Missing, TooShort and Harmed are failures.
 const (
 	Recorded   Verdict = "recorded"
 	Missing    Verdict = "missing"
 	TooShort   Verdict = "too short"
-	NotListed  Verdict = "not on the list" // not to be recorded: no listed line, or outside its window
-	NoTalk     Verdict = "no talk"         // nobody answered: nothing to be recorded
-	Unexpected Verdict = "unexpected"      // a recording that no record tells of
+	Harmed     Verdict = "recorded in part" // as long as the talk, and its flags say that sound is missing
+	NotListed  Verdict = "not on the list"  // not to be recorded: no listed line, or outside its window
+	NoTalk     Verdict = "no talk"          // nobody answered: nothing to be recorded
+	Unexpected Verdict = "unexpected"       // a recording that no record tells of
 )
 
 // Verdicts are all of them, in the order of a report.
 func Verdicts() []Verdict {
-	return []Verdict{Recorded, Missing, TooShort, NotListed, NoTalk, Unexpected}
+	return []Verdict{Recorded, Missing, TooShort, Harmed, NotListed, NoTalk, Unexpected}
 }
 
 // Result is one line of the report. Record or Recording is nil where there is
@@ -80,5 +85,5 @@ type Report struct {
 	Records int
 }
 
-// OK says that nothing is missing or too short.
-func (r *Report) OK() bool { return r.Count[Missing]+r.Count[TooShort] == 0 }
+// OK says that nothing is missing, too short or recorded in part.
+func (r *Report) OK() bool { return r.Count[Missing]+r.Count[TooShort]+r.Count[Harmed] == 0 }

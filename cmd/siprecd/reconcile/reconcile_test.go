@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -288,6 +289,57 @@ func TestFiftyPlantedMisses(t *testing.T) {
 			t.Errorf("seed %d: %v, %v", seed, took, r.Count)
 		} else {
 			t.Logf("seed %d: %d of %d misses found, 0 false, of %d calls in %v", seed, found, misses, calls, took)
+		}
+	}
+}
+
+// TestSoundThatIsMissing: the length of a recording is not enough, where the
+// recorder itself has said that there is nothing in it.
+func TestSoundThatIsMissing(t *testing.T) {
+	t0 := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	const a, tax = "020 7946 0123", "020 8825 7050"
+	for _, c := range []struct {
+		name   string
+		called string
+		talk   time.Duration
+		live   bool
+		length float64
+		flags  []string
+		want   Verdict
+		note   string
+	}{
+		{name: "nothing came", flags: []string{"no media"}, want: Harmed, note: "no media"},
+		{name: "two of three tell", flags: []string{"one-way media", "codec not agreed", "audio not stored", "one-way media"}, want: Harmed, note: "one-way media, audio not stored"},
+		{name: "odd, and all is there", flags: []string{"stream without label", "no metadata", "silent stream", "journal damaged"}, want: Recorded},
+		{name: "too short is worse", length: 40, flags: []string{"no media"}, want: TooShort, note: "20.0 s are missing, no media"},
+		{name: "still live", live: true, flags: []string{"no media"}, want: Recorded, note: "still live"},
+		{name: "not on the list", called: "020 8825 1234", flags: []string{"no media"}, want: Recorded, note: "although no listed line"},
+		{name: "nobody talked", talk: -1, flags: []string{"no media"}, want: Recorded},
+	} {
+		called, length := cmp.Or(c.called, tax), cmp.Or(c.length, 60)
+		r := Record{Starts: []time.Time{t0}, HasTalk: true, Talk: max(0, cmp.Or(c.talk, time.Minute)), Caller: a, Called: called}
+		rec := Recording{ID: "1", Started: t0, Seconds: length, Live: c.live, Caller: a, Called: called, Flags: c.flags}
+		report, err := matcher(t).Match([]Record{r}, []Recording{rec})
+		if err != nil || len(report.Results) != 1 {
+			t.Fatalf("%s: %+v, %v", c.name, report, err)
+		}
+		if got := report.Results[0]; got.Verdict != c.want || got.Note != c.note {
+			t.Errorf("%s: %q, %q, want %q, %q", c.name, got.Verdict, got.Note, c.want, c.note)
+		}
+		if good := c.want == Recorded; report.OK() != good {
+			t.Errorf("%s: OK is %v", c.name, !good)
+		}
+		var b strings.Builder
+		if err := report.WriteTable(&b, func(s string) string { return s }); err != nil {
+			t.Fatal(err)
+		}
+		if named := strings.Contains(b.String(), "RECORDED IN PART\n  line") || strings.Contains(b.String(), "RECORDED IN PART\n  recording"); named != (c.want == Harmed) {
+			t.Errorf("%s: the table is\n%s", c.name, &b)
+		}
+	}
+	for _, f := range missing() {
+		if got := harm([]string{f}); !slices.Equal(got, []string{f}) {
+			t.Errorf("%q is no harm: %q", f, got)
 		}
 	}
 }

@@ -123,7 +123,7 @@ func (r *Report) WriteTable(w io.Writer, plain func(string) string) error {
 		fmt.Fprintf(t, "  %s\t%d\n", v, r.Count[v])
 	}
 	_ = t.Flush() // into memory
-	for _, v := range []Verdict{Missing, TooShort, Unexpected} {
+	for _, v := range []Verdict{Missing, TooShort, Harmed, Unexpected} {
 		r.list(&b, v, plain)
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
