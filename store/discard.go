@@ -38,7 +38,7 @@ func (r *Recording) Discard() {
 }
 
 func (r *Recording) submitDiscard() {
-	r.store.pool.Submit(work.Job{What: "discard recording", ID: r.name, Urgent: true, Run: r.discard})
+	r.store.pool.Submit(work.Job{What: "discard recording", ID: r.name, Urgent: true, Hasty: r.stream == nil, Run: r.discard})
 }
 
 // discard is the job behind Discard; it may run again after a failure. The
@@ -55,6 +55,12 @@ func (r *Recording) discard() error {
 	}
 	if err != nil {
 		return fmt.Errorf("discard recording: %w", err)
+	}
+	if !r.dropped { // booked before it is gone: a row that is not there and was not discarded is a fault
+		if err := r.store.Append(audit.Event{Kind: audit.Discarded, Recording: r.name}); err != nil {
+			r.store.Note(audit.Event{Kind: audit.Discarded, Recording: r.name})
+		}
+		r.dropped = true
 	}
 	r.mu.Lock()
 	e := catalog.Entry{ID: r.id, Line: r.row.Line, Numbers: r.store.numbersOf(r.details)}
@@ -74,7 +80,6 @@ func (r *Recording) discard() error {
 		}
 	}
 	r.store.journal.Forget(r.id)
-	r.store.Note(audit.Event{Kind: audit.Discarded, Recording: r.name})
 	r.store.mu.Lock()
 	delete(r.store.live, r.id)
 	r.store.mu.Unlock()

@@ -55,6 +55,7 @@ type Recording struct {
 	sealing sync.Mutex // one segment or the finish at a time; guards what follows
 	state   state
 	folder  disk.Folder // zero until it is made
+	dropped bool        // the log has it discarded
 
 	mu        sync.Mutex // guards what follows
 	row       Row

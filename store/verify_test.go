@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"siprecd/store/audit"
+	"siprecd/store/catalog"
 	"siprecd/store/disk"
+	"siprecd/store/seal"
 )
 
 func findings(t *testing.T, h house) (list []Finding) {
@@ -158,6 +161,57 @@ func TestVerifyMissing(t *testing.T) {
 			t.Errorf("the other recording is blamed: %v", f)
 		}
 	}
+}
+
+// TestVerifyVanished takes every trace of a recording out of what a killed
+// recorder left, but for the leaf that it was begun.
+func TestVerifyVanished(t *testing.T) {
+	h := newHouse(t)
+	s := h.open(t, func(o *Options) { o.Segment = time.Second; o.Tick = 10 * time.Millisecond })
+	record(t, s, fake(10))
+	gone, unwanted := begin(t, s, 80), begin(t, s, 10)
+	until(t, patience, "a segment is sealed", func() bool { row, err := s.Get(gone.ID()); return err == nil && row.Segments == 1 })
+	unwanted.Discard()
+	until(t, patience, "it is discarded", func() bool { return count(booked(t, h), audit.Discarded, unwanted.ID()) == 1 })
+	verifyClean(t, h) // with a live one
+	cut := h.cutOff(t)
+	shut(t, s)
+	verifyClean(t, cut)
+	vanish(t, cut, gone)
+	expectVanished(t, cut, gone.ID())
+	s = cut.open(t) // which lets go of its audio, and must not make the log fit
+	shut(t, s)
+	expectVanished(t, cut, gone.ID())
+}
+
+// vanish deletes a recording that a killed recorder left live: row, details,
+// state, keybox and folder.
+func vanish(t *testing.T, h house, r *Recording) {
+	t.Helper()
+	host, err := seal.LoadHost(h.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.Open(h.dir, host, false, h.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := admission()
+	e := catalog.Entry{ID: r.id, Line: a.Line, Numbers: r.store.numbersOf(a.Details)}
+	err = errors.Join(c.Remove(e), c.DropKeybox(r.id), c.Close(), os.RemoveAll(filepath.Join(h.dir, folder(t, r.ID()))))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func expectVanished(t *testing.T, h house, id string) {
+	t.Helper()
+	for _, f := range findings(t, h) {
+		if f.File == catalog.File && f.Recording == id && strings.Contains(f.Err.Error(), "the audit log has it begun") {
+			return
+		}
+	}
+	t.Errorf("nobody misses %s: %v", id, findings(t, h))
 }
 
 // TestDamagedAtStart wants an error, not a crash, and all else readable.

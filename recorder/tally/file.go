@@ -155,28 +155,32 @@ func Read(dir, date string) (Day, error) {
 	return d.account(date), nil
 }
 
-// Seen is one recording as the catalogue has it.
+// Seen is one recording as the catalogue has it, or as the audit log does where
+// the catalogue has it no more.
 type Seen struct {
-	ID, Line string
-	Started  time.Time
-	Live     bool
+	ID, Line  string
+	Started   time.Time
+	Live      bool
+	Discarded bool // it was not to be made, and is gone; nothing else is known
 	Ending
 }
 
 // Recover takes up from the catalogue what a crash kept the book from seeing:
-// get finds one recording, since lists those that began after a moment.
+// get finds one recording, since lists those that began after a moment. One that
+// the book knows and get does not find is lost: the call counts as offered and
+// not as recorded.
 func (b *Book) Recover(get func(id string) (Seen, bool), since func(time.Time) iter.Seq[Seen]) {
 	known, live, saved := b.seen()
 	from := saved.Add(-recently / 2)
 	if saved.IsZero() { // the first start with an account: this day and the one before
 		from = time.Now().Add(-24 * time.Hour)
 	}
-	ended, begun := map[string]Ending{}, []Seen{} // gathered first: the catalogue may be slow
+	found, lost, begun := map[string]Seen{}, []string{}, []Seen{} // gathered first: the catalogue may be slow
 	for _, id := range live {
-		if s, ok := get(id); !ok { // discarded, or erased
-			ended[id] = Ending{Interrupted: true}
-		} else if !s.Live {
-			ended[id] = s.Ending
+		if s, ok := get(id); ok {
+			found[id] = s
+		} else {
+			lost = append(lost, id)
 		}
 	}
 	for s := range since(from) {
@@ -186,8 +190,16 @@ func (b *Book) Recover(get func(id string) (Seen, bool), since func(time.Time) i
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for id, e := range ended {
-		b.end(id, e)
+	for _, id := range lost {
+		b.lose(id)
+	}
+	for id, s := range found {
+		switch {
+		case s.Discarded:
+			b.drop(id)
+		case !s.Live:
+			b.end(id, s.Ending)
+		}
 	}
 	for _, s := range begun {
 		b.begin(s.ID, s.Line, s.Started)

@@ -9,8 +9,8 @@
 // within the last minute, their random ids: so that Recover knows, after a
 // crash, what the last save had not seen. No number, no name of a person.
 //
-// Promises: what the catalogue holds is counted exactly, also across a crash;
-// a call counts for the day on which it was offered; a file is replaced whole,
+// Promises: what the catalogue holds is counted exactly, also across a crash,
+// and what was begun and is no longer there is not counted as recorded; a call counts for the day on which it was offered; a file is replaced whole,
 // synced, or not at all; a disk that hangs holds nobody up.
 //
 // Caveats: refusals of the last two seconds before a crash are lost, for
@@ -41,6 +41,10 @@ const (
 	recently  = time.Minute // how long a begun recording's id is kept, at least
 	lookBack  = 8           // days whose live recordings are looked after at start
 )
+
+// notKept is why a call that was accepted is not recorded after all: its
+// recording is gone, and it was not discarded.
+const notKept = "not in the catalogue"
 
 // Ending is what came of a recording.
 type Ending struct {
@@ -135,6 +139,11 @@ func (b *Book) Refuse(line, reason string, at time.Time, n uint64) {
 	defer b.mu.Unlock()
 	l := b.day(b.Date(at)).line(line)
 	l.Offered += n
+	refuse(l, reason, n)
+}
+
+// refuse counts offered calls that are not recorded, by why.
+func refuse(l *Line, reason string, n uint64) {
 	if l.Refused == nil {
 		l.Refused = map[string]uint64{}
 	}
@@ -162,6 +171,10 @@ func (b *Book) Move(id, line string) {
 func (b *Book) Drop(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.drop(id)
+}
+
+func (b *Book) drop(id string) {
 	p, ok := b.where[id]
 	if !ok {
 		return
@@ -170,6 +183,28 @@ func (b *Book) Drop(id string) {
 	l := d.line(p.line)
 	l.Offered, l.Recorded = l.Offered-1, l.Recorded-1
 	delete(d.Open, id)
+	delete(b.where, id)
+}
+
+// lose books that a recording was begun and is not there: the call was to be
+// recorded, and nobody can hear it. The caller holds mu.
+func (b *Book) lose(id string) {
+	p, ok := b.where[id]
+	if !ok {
+		return
+	}
+	l := b.day(p.date).line(p.line)
+	l.Recorded--
+	refuse(l, notKept, 1)
+	b.over(id, p)
+}
+
+// over notes that a recording is looked after no more. The caller holds mu.
+func (b *Book) over(id string, p place) {
+	d := b.day(p.date)
+	e := d.Open[id]
+	e.Ended = true
+	d.Open[id] = e
 	delete(b.where, id)
 }
 
@@ -204,10 +239,7 @@ func (b *Book) end(id string, e Ending) {
 		}
 		l.Flagged[kind]++
 	}
-	open := d.Open[id]
-	open.Ended = true
-	d.Open[id] = open
-	delete(b.where, id)
+	b.over(id, p)
 }
 
 // Days are the accounts of the day of now and of the one before.

@@ -123,6 +123,47 @@ func TestACrashLosesNothingThatTheCatalogueHas(t *testing.T) {
 	}
 }
 
+// TestWhatIsGoneIsNotRecorded: after a crash, a recording of the book that is not
+// in the catalogue is lost, unless it was discarded.
+func TestWhatIsGoneIsNotRecorded(t *testing.T) {
+	dir, log, now := t.TempDir(), slog.New(slog.DiscardHandler), time.Now()
+	b := Open(dir, time.UTC, log)
+	for _, id := range []string{"there", "gone", "discarded", "live"} {
+		b.Begin(id, "Parks", now)
+	}
+	b.save()
+	get := func(id string) (Seen, bool) {
+		switch id {
+		case "there":
+			return Seen{ID: id, Line: "Parks", Started: now, Ending: Ending{Interrupted: true, Seconds: 2}}, true
+		case "discarded":
+			return Seen{ID: id, Discarded: true}, true
+		case "live":
+			return Seen{ID: id, Line: "Parks", Started: now, Live: true}, true
+		}
+		return Seen{}, false
+	}
+	for range 2 { // once more: nothing is counted twice
+		b = Open(dir, time.UTC, log)
+		b.Recover(get, none)
+		b.save()
+		d, err := Read(dir, b.Date(now))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range append(d.Lines, d.All) {
+			if l.Offered != 3 || l.Recorded != 2 || l.Interrupted != 1 || l.Refused["not in the catalogue"] != 1 || *l.Captured != 2.0/3 {
+				t.Errorf("the account is %+v", l)
+			}
+		}
+	}
+	b.End("live", Ending{Seconds: 5})
+	b.End("gone", Ending{Seconds: 5}) // over
+	if all := b.Days(now)[0].All; all.Finished != 1 || all.Recorded != 2 || all.Seconds != 7 {
+		t.Errorf("afterwards %+v", all)
+	}
+}
+
 func TestRunSaves(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {

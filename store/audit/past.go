@@ -8,7 +8,7 @@ import (
 // wanted after a crash only, and read then.
 type past struct {
 	open  map[string]bool
-	ended []string // the newest endings
+	ended []Event // the newest endings, kind and recording
 }
 
 // recentEndings is how many endings are remembered: a crash can come between
@@ -21,7 +21,7 @@ func (p *past) follow(e Event) {
 		p.open[e.Recording] = true
 	case Finished, Interrupted, Discarded, Erased:
 		delete(p.open, e.Recording)
-		if p.ended = append(p.ended, e.Recording); len(p.ended) > 2*recentEndings {
+		if p.ended = append(p.ended, Event{Kind: e.Kind, Recording: e.Recording}); len(p.ended) > 2*recentEndings {
 			p.ended = slices.Delete(p.ended, 0, recentEndings)
 		}
 	}
@@ -65,9 +65,14 @@ func (l *Log) IsOpen(recording string) bool {
 	return l.remembered().open[recording]
 }
 
-// HasEnded says that a recording has ended in the log, lately.
-func (l *Log) HasEnded(recording string) bool {
+// Ending is how a recording has ended in the log, lately; "": it has not.
+func (l *Log) Ending(recording string) (kind Kind) {
 	l.io.Lock()
 	defer l.io.Unlock()
-	return slices.Contains(l.remembered().ended, recording)
+	for _, e := range l.remembered().ended {
+		if e.Recording == recording {
+			kind = e.Kind
+		}
+	}
+	return kind
 }

@@ -17,15 +17,32 @@ import (
 
 // booked is what the audit log has of one recording.
 type booked struct {
-	made, ended, erased bool
-	fits                bool // an end names the manifest that is there
+	made, ended, discarded, erased bool
+	fits                           bool // an end names the manifest that is there
+	old                            bool // begun or ended before the rows were read
+}
+
+// vanished says why a recording that is not in the catalogue should be there;
+// nil: it need not. Its row is durable before any leaf of it, and goes only when
+// it is discarded: an erased one keeps a row, but its leaf is as good. Nothing
+// that has ended is discarded.
+func (b booked) vanished() error {
+	switch {
+	case b.erased || !b.old:
+		return nil
+	case b.ended:
+		return errors.New("the audit log has it finished, and it is not in the catalogue")
+	case b.made && !b.discarded:
+		return errors.New("the audit log has it begun and tells of no end, and it is not in the catalogue")
+	}
+	return nil
 }
 
 // ledger is what the audit log has of all recordings.
 type ledger struct {
 	of    map[catalog.ID]booked
 	since time.Time // of its first leaf: before there was none
-	until time.Time // leaves from then on are newer than the rows that were read
+	until time.Time // what a running recorder begins from then on, the rows may not have; as exact as a leaf's time
 }
 
 // audit checks the log of what was done, every checkpoint beside it, and that
@@ -39,7 +56,7 @@ func (v *verifier) audit() error {
 	if err != nil {
 		return err
 	}
-	l := &ledger{of: map[catalog.ID]booked{}, until: v.start}
+	l := &ledger{of: map[catalog.ID]booked{}, until: v.start.Truncate(time.Millisecond)}
 	o := prove.Options{Root: v.root, Key: key, Box: box, Running: v.running, Event: func(e audit.Event) { v.book(l, e) }}
 	o.Found = func(f prove.Fault) { v.report(f.File, f.Recording, errors.New(f.Kind+": "+f.Err.Error())) }
 	sum, err := prove.Verify(o)
@@ -67,21 +84,23 @@ func (v *verifier) book(l *ledger, e audit.Event) {
 		return
 	}
 	b := l.of[id]
+	b.take(e, e.Hash == v.manifests[id], v.running && !e.At.Before(l.until))
+	l.of[id] = b
+}
+
+// take notes one leaf; young says that the rows may be older.
+func (b *booked) take(e audit.Event, fits, young bool) {
 	switch e.Kind {
 	case audit.Made:
-		b.made = true
+		b.made, b.old = true, b.old || !young
 	case audit.Finished, audit.Interrupted:
-		if v.running && !e.At.Before(l.until) {
-			return
-		}
-		b.ended = true
-		b.fits = b.fits || e.Hash == v.manifests[id]
+		b.ended, b.old = true, b.old || !young
+		b.fits = b.fits || fits
+	case audit.Discarded:
+		b.discarded = true
 	case audit.Erased:
 		b.erased = true
-	default:
-		return
 	}
-	l.of[id] = b
 }
 
 // compare holds the log against the catalogue and the manifests.
@@ -94,8 +113,11 @@ func (v *verifier) compare(l *ledger) {
 		return
 	}
 	for id, b := range l.of {
-		if _, ok := v.rows[id]; !ok && b.ended && !b.erased {
-			v.report(catalog.File, disk.Name(id), errors.New("the audit log has it finished, and it is not in the catalogue"))
+		if _, ok := v.rows[id]; ok {
+			continue
+		}
+		if err := b.vanished(); err != nil {
+			v.report(catalog.File, disk.Name(id), err)
 		}
 	}
 }
