@@ -12,6 +12,7 @@ import (
 
 	"siprecd/store/audit"
 	"siprecd/store/audit/prove"
+	"siprecd/store/audit/sinks"
 	"siprecd/store/disk"
 	"siprecd/store/seal"
 )
@@ -143,9 +144,14 @@ func TestBookedBesideAndAlone(t *testing.T) {
 	h := newHouse(t)
 	s := h.open(t)
 	id := record(t, s, fake(10))
+	witness := filepath.Join(t.TempDir(), "checkpoints")
+	sink, err := sinks.Parse("file://" + witness)
+	if err != nil {
+		t.Fatal(err)
+	}
 	read := func() {
 		t.Helper()
-		beside, err := Open(t.Context(), Options{Dir: h.dir, ReadOnly: true, Logger: h.log})
+		beside, err := Open(t.Context(), Options{Dir: h.dir, ReadOnly: true, Logger: h.log, Sinks: []sinks.Target{sink}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -164,11 +170,21 @@ func TestBookedBesideAndAlone(t *testing.T) {
 	if n := count(booked(t, h), audit.Opened, id); n != 3 {
 		t.Fatal(n)
 	}
+	sent, err := os.ReadFile(witness)
+	if n := strings.Count(string(sent), "siprecd-audit"); err != nil || n < 2 {
+		t.Errorf("%d checkpoints of two accesses beside no server left, %v", n, err)
+	}
 	s = h.open(t)
 	read()
 	shut(t, s)
-	if n := count(booked(t, h), audit.Opened, id); n != 4 {
+	all := booked(t, h)
+	if n := count(all, audit.Opened, id); n != 4 {
 		t.Fatal(n)
+	}
+	for _, e := range all {
+		if e.Kind == audit.Started && e.Result != "" {
+			t.Errorf("a start after a clean stop says %q", e.Result)
+		}
 	}
 	verifyClean(t, h)
 }

@@ -5,9 +5,11 @@ import (
 	"crypto/ed25519"
 	"fmt"
 
+	"siprecd/store/audit"
 	"siprecd/store/disk"
 	"siprecd/store/erase"
 	"siprecd/store/remote"
+	"siprecd/store/trail"
 )
 
 // Receipt says what an erasure destroyed; see package erase.
@@ -23,7 +25,7 @@ func (s *Store) Erase(ctx context.Context, a Access, ids ...string) (receipts []
 	if a.Who == "" || a.Why == "" {
 		return nil, fmt.Errorf("erase: %w", ErrAccess)
 	}
-	o := erase.Order{Who: a.Who, Why: a.Why}
+	o := erase.Order{Who: a.Who, Why: a.Why, Actor: trail.Self()}
 	for _, text := range ids {
 		_, id, err := s.get(text)
 		if err != nil {
@@ -45,6 +47,7 @@ func (l liveShelf) Erase(ctx context.Context, o erase.Order) ([][]byte, error) {
 	}
 	for _, id := range o.IDs { // a row that does not open is no reason to keep it
 		if row, _, err := s.get(disk.Name(id)); err == nil && row.State == Live {
+			s.Note(audit.Event{Kind: audit.Refused, Recording: row.ID, Result: "not erased, it is live", Actor: o.Actor, Who: o.Who, Why: o.Why})
 			return nil, fmt.Errorf("erase %s: %w", row.ID, ErrLive)
 		}
 	}

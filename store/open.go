@@ -152,14 +152,14 @@ func (s *Store) openRecipients() error {
 	return err
 }
 
-func (s *Store) openReading(context.Context) error {
+func (s *Store) openReading(ctx context.Context) error {
 	if err := s.openKeys(); err != nil {
 		return err
 	}
 	client, err := remote.Dial(s.options.Dir)
 	if err == nil {
 		s.shelf = client
-		s.Trail, err = trail.Beside(s.trailOptions(), client, nil)
+		s.Trail, err = trail.Beside(ctx, s.trailOptions(), client, nil)
 		return err
 	}
 	if s.catalog, err = catalog.Open(s.options.Dir, s.host, true, s.log); err != nil {
@@ -169,7 +169,7 @@ func (s *Store) openReading(context.Context) error {
 		return err
 	}
 	s.shelf = liveShelf{s.catalog, s}
-	s.Trail, err = trail.Beside(s.trailOptions(), nil, trail.Dial(s.options.Dir))
+	s.Trail, err = trail.Beside(ctx, s.trailOptions(), nil, trail.Dial(s.options.Dir))
 	return err
 }
 

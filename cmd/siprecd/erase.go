@@ -55,7 +55,7 @@ func changing(e *env) (*store.Store, error) {
 		return nil, err
 	}
 	s, err := store.Open(e.ctx, store.Options{
-		Dir: cfg.Store.Dir, Recipients: cfg.Store.Recipients, Segment: cfg.Store.Segment, Normalise: rules.Normalise,
+		Dir: cfg.Store.Dir, Recipients: cfg.Store.Recipients, Segment: cfg.Store.Segment, Normalise: rules.Normalise, Sinks: cfg.Audit.Sinks(),
 		Logger: slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if errors.Is(err, store.ErrLocked) {

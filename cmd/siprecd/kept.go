@@ -29,6 +29,7 @@ func kept(e *env) (*store.Store, *config.Config, error) {
 	s, err := store.Open(e.ctx, store.Options{
 		Dir:       cfg.Store.Dir,
 		Normalise: rules.Normalise,
+		Sinks:     cfg.Audit.Sinks(),
 		Logger:    slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		ReadOnly:  true,
 	})

@@ -59,7 +59,7 @@ type Kind string
 const (
 	Tree        Kind = "tree"        // first leaf of a tree: names the checkpoint before
 	Started     Kind = "started"     // a recorder opened the folder
-	Stopped     Kind = "stopped"     // it closed it
+	Stopped     Kind = "stopped"     // it closed it, or a command did that was alone
 	Config      Kind = "config"      // in force since this start; Hash: of its text
 	Repaired    Kind = "repaired"    // half a line at the end was cut off after a crash
 	Made        Kind = "made"        // a recording was begun

@@ -111,6 +111,7 @@ type Receipt struct {
 	Erased     time.Time               `json:"erased"` // when all of it was gone
 	By         string                  `json:"by"`     // keyed hash of who asked
 	Why        string                  `json:"why"`    // keyed hash of the reason
+	Actor      string                  `json:"actor"`  // number of the user, and command, as the system knows them
 	Keybox     string                  `json:"keybox_sha256"`
 	Files      []kept.ManifestFileInfo `json:"files"`
 	Unreadable string                  `json:"unreadable"`
@@ -143,6 +144,7 @@ func Open(text []byte, pub ed25519.PublicKey) (r Receipt, err error) {
 type Order struct {
 	IDs      []catalog.ID
 	Who, Why string
+	Actor    string // user and command, as the system knows them
 }
 
 // row is what is read and written of a catalogue's row; see store.Row.
@@ -204,7 +206,7 @@ func (e *Eraser) graves(o Order) (list []catalog.Tombstone, err error) {
 		if err != nil {
 			return nil, err
 		}
-		r.Asked = now
+		r.Asked, r.Actor = now, o.Actor
 		r.By, r.Why = hex.EncodeToString(e.hash.Hash("by "+o.Who)), hex.EncodeToString(e.hash.Hash("why "+o.Why))
 		t := catalog.Tombstone{ID: id}
 		if was.State == kept.Finished {

@@ -183,7 +183,7 @@ func answerFrom(ctx context.Context, s Shelf, q ask) (a answer) {
 	case "audit":
 		err = book(s, q)
 	case "erase":
-		a.Texts, err = eraseAt(ctx, s, q.Erase)
+		a.Texts, err = eraseAt(ctx, s, q)
 	case "row":
 		a.Data, err = s.Row(q.ID)
 	case "details":
@@ -215,12 +215,14 @@ func book(s Shelf, q ask) error {
 	return errors.New("there is no audit log here")
 }
 
-func eraseAt(ctx context.Context, s Shelf, o *erase.Order) ([][]byte, error) {
+// eraseAt erases for the user that the socket names, whatever the order says.
+func eraseAt(ctx context.Context, s Shelf, q ask) ([][]byte, error) {
 	e, ok := s.(Eraser)
-	if !ok || o == nil {
+	if !ok || q.Erase == nil {
 		return nil, errors.New("erasing is not possible here")
 	}
-	return e.Erase(ctx, *o)
+	q.Erase.Actor = fmt.Sprintf("uid:%d/erase", q.uid)
+	return e.Erase(ctx, *q.Erase)
 }
 
 // sentinels cross the socket by their text.

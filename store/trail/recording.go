@@ -1,6 +1,7 @@
 package trail
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -66,7 +67,7 @@ func (t *Trail) Ended(id disk.ID, interrupted, late bool) {
 	if interrupted {
 		e.Kind = audit.Interrupted
 	}
-	if late && t.log.HasEnded(e.Recording) {
+	if late && t.log.Ending(e.Recording) != "" {
 		return
 	}
 	if late && !t.log.IsOpen(e.Recording) {
@@ -105,7 +106,26 @@ func (t *Trail) Erased(receipts map[string][]byte) error {
 	}
 	events := make([]audit.Event, 0, len(receipts))
 	for id, text := range receipts {
-		events = append(events, audit.Event{Kind: audit.Erased, Recording: id, Hash: disk.Hash(text), Actor: Self()})
+		events = append(events, audit.Event{Kind: audit.Erased, Recording: id, Hash: disk.Hash(text), Actor: eraser(text)})
 	}
 	return t.log.Append(events...)
+}
+
+// eraser is who asked for an erasure, as its receipt has it.
+func eraser(receipt []byte) string {
+	var r struct {
+		Receipt struct {
+			Actor string `json:"actor"`
+		} `json:"receipt"`
+	}
+	if json.Unmarshal(receipt, &r) != nil || r.Receipt.Actor == "" {
+		return Self()
+	}
+	return r.Receipt.Actor
+}
+
+// WasDiscarded says that a recording was not to be kept, and went lately; always
+// false in a command.
+func (t *Trail) WasDiscarded(recording string) bool {
+	return t.log != nil && t.log.Ending(recording) == audit.Discarded
 }

@@ -59,6 +59,7 @@ type Trail struct {
 	sinks  *sinks.Set // nil in a command
 	asker  Asker      // nil when nobody else is there
 	redial func() (Asker, error)
+	outlet func() *sinks.Set // for a command that is alone
 }
 
 // message is an event as it crosses the socket.
@@ -92,9 +93,7 @@ func Open(ctx context.Context, o Options) (*Trail, error) {
 		return nil, err
 	}
 	t.sinks = sinks.Open(context.WithoutCancel(ctx), o.Targets, o.Logger)
-	lo := t.options()
-	lo.Deliver = func(c audit.Checkpoint) { t.sinks.Send(sinks.Message{Note: c.Note, Line: c.Line()}) }
-	if t.log, err = audit.Open(lo, lockWait); err != nil {
+	if t.log, err = audit.Open(t.options(t.sinks), lockWait); err != nil {
 		t.sinks.Close()
 		return nil, err
 	}
@@ -106,16 +105,21 @@ func Open(ctx context.Context, o Options) (*Trail, error) {
 	return t, nil
 }
 
-func (t *Trail) options() audit.Options {
-	return audit.Options{Root: t.o.Root, Key: t.key, Box: t.box, Tick: t.o.Tick, Logger: t.o.Logger}
+// options are the log's, whose checkpoints go to these sinks.
+func (t *Trail) options(to *sinks.Set) audit.Options {
+	return audit.Options{
+		Root: t.o.Root, Key: t.key, Box: t.box, Tick: t.o.Tick, Logger: t.o.Logger,
+		Deliver: func(c audit.Checkpoint) { to.Send(sinks.Message{Note: c.Note, Line: c.Line()}) },
+	}
 }
 
 // Beside is the trail of a command. asker is nil when no recorder runs; redial
-// finds one that has started since.
-func Beside(o Options, asker Asker, redial func() (Asker, error)) (*Trail, error) {
+// finds one that has started since. ctx ends the sinks.
+func Beside(ctx context.Context, o Options, asker Asker, redial func() (Asker, error)) (*Trail, error) {
 	t, err := prepare(o)
 	if err == nil {
 		t.asker, t.redial = asker, redial
+		t.outlet = func() *sinks.Set { return sinks.Open(context.WithoutCancel(ctx), o.Targets, o.Logger) }
 	}
 	return t, err
 }
@@ -152,13 +156,22 @@ func (t *Trail) Append(e audit.Event) error {
 	return nil
 }
 
-// alone opens the log for one event.
+// alone opens the log for one event, whose checkpoint leaves as the recorder's
+// do: else what is done while none runs could be cut off again, unseen. Where a
+// recorder had closed the log, it is left closed.
 func (t *Trail) alone(e audit.Event) error {
-	l, err := audit.Open(t.options(), lockWait)
+	out := t.outlet()
+	defer out.Close()
+	l, err := audit.Open(t.options(out), lockWait)
 	if err != nil {
 		return err
 	}
-	return errors.Join(l.Append(e), l.Close())
+	clean := !l.Crashed()
+	err = l.Append(e)
+	if clean {
+		l.Note(audit.Event{Kind: audit.Stopped, Actor: Self()})
+	}
+	return errors.Join(err, l.Close())
 }
 
 // Note takes an event and returns at once; it is durable a tick later, whatever

@@ -27,16 +27,29 @@ func sender(u *url.URL) func(context.Context, Message) error {
 
 // appendFile adds a note and an empty line, durably. The file is opened anew
 // each time, so that it may be rotated, or lie on a disk that comes and goes.
+// Of a note that did not fit nothing is left: the half of one, with the next
+// behind it, would be taken for a forgery.
 func appendFile(name string, text []byte) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(bytes.Clone(text), '\n'))
+	n, err := f.Write(append(bytes.Clone(text), '\n'))
 	if err == nil {
 		err = f.Sync()
+	} else if n > 0 {
+		err = errors.Join(err, cut(f, int64(n)))
 	}
 	return errors.Join(err, f.Close())
+}
+
+// cut takes the last n bytes of a file away.
+func cut(f *os.File, n int64) error {
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return f.Truncate(info.Size() - n)
 }
 
 // priority is facility 13, log audit, and severity 5, notice (RFC 5424 section

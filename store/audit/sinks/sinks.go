@@ -75,8 +75,14 @@ func hostPort(s string) bool {
 	return err == nil && n > 0
 }
 
-// String is the target without a password.
-func (t Target) String() string { return t.url.Redacted() }
+// String is the target without what may be a secret: a password, a query.
+func (t Target) String() string {
+	u := *t.url
+	if u.RawQuery != "" {
+		u.RawQuery = "xxxxx"
+	}
+	return u.Redacted()
+}
 
 // State is how a sink is.
 type State struct {
@@ -179,9 +185,7 @@ func (k *sink) run(ctx context.Context, log *slog.Logger) {
 		if wait = min(2*wait, maxWait); err == nil {
 			wait = firstWait
 		} else {
-			t := time.NewTimer(wait / 2)
-			defer t.Stop()
-			again = t.C
+			again = time.After(wait / 2)
 		}
 		select {
 		case <-ctx.Done():

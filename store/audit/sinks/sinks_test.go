@@ -1,6 +1,7 @@
 package sinks
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -133,5 +134,24 @@ func TestNotTaken(t *testing.T) {
 	until(t, func() bool { return s.States()[0].Error != nil })
 	if err := s.States()[0].Error.Error(); !strings.Contains(err, "404") {
 		t.Error(err)
+	}
+}
+
+// Of a note that did not fit, what is there is cut off again.
+func TestCut(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "notes")
+	if err := appendFile(name, []byte("whole\n")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := f.WriteString("half a no")
+	if err = errors.Join(err, cut(f, int64(n)), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(name); string(b) != "whole\n\n" {
+		t.Errorf("the file holds %q, %v", b, err)
 	}
 }
