@@ -159,7 +159,7 @@ func (r *Recording) Finish(ctx context.Context, c Closing) error {
 }
 
 func (r *Recording) submitFinish() {
-	r.store.pool.Submit(work.Job{What: "finish recording", ID: r.name, Urgent: true, Run: r.finish})
+	r.store.pool.Submit(work.Job{What: "finish recording", ID: r.name, Urgent: true, Hasty: r.stream == nil, Run: r.finish})
 }
 
 // finish is the job behind Finish; it may run again after a failure. A manifest

@@ -371,7 +371,7 @@ func (d *Dialog) refuse(it item, err error) {
 	case told:
 		return
 	case end != nil && end.Cause == "shutdown", d.srv.ctx.Err() != nil:
-		r = &Refusal{Code: 503, Reason: "Shutting Down", RetryAfter: d.srv.time.retry}
+		r = d.srv.shuttingDown()
 	case end != nil:
 		r = &Refusal{Code: 487, Reason: "Request Terminated"}
 	case !errors.As(err, &r):

@@ -160,8 +160,11 @@ func (s *Server) invite(req *sip.Request, tx *sip.ServerTx) {
 		return
 	}
 	d := s.newDialog(req, tx, at)
-	early, known := s.register(d)
+	early, known, shut := s.register(d)
 	switch {
+	case shut:
+		s.Count("draining-invite")
+		s.refuse(req, tx, s.shuttingDown())
 	case early != nil:
 		closeOnce(&s.mu, early)
 		s.refuse(req, tx, &Refusal{Code: 487, Reason: "Request Terminated"})
@@ -172,19 +175,20 @@ func (s *Server) invite(req *sip.Request, tx *sip.ServerTx) {
 	}
 }
 
-// register enters a new dialog, unless its INVITE is known already or was
-// given up before it came.
-func (s *Server) register(d *Dialog) (early chan struct{}, known *Dialog) {
+// register enters a new dialog, unless its INVITE is known already, was given up
+// before it came, or came so late that Shutdown has hung up all there were.
+func (s *Server) register(d *Dialog) (early chan struct{}, known *Dialog, shut bool) {
 	k := d.invKey
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if early = s.early[k]; early == nil {
 		early = s.early[inviteKey{k.callID, k.fromTag, 0}]
 	}
-	if known = s.initial[k]; early == nil && known == nil {
+	known, shut = s.initial[k], s.idle != nil
+	if early == nil && known == nil && !shut {
 		s.initial[k], s.dialogs[d.key] = d, d
 	}
-	return early, known
+	return early, known, shut && known == nil
 }
 
 // again answers an INVITE that is here already: the same one once more gets

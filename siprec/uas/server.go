@@ -130,11 +130,15 @@ func (s *Server) begin() bool {
 	return true
 }
 
+func (s *Server) shuttingDown() *Refusal {
+	return &Refusal{Code: 503, Reason: "Shutting Down", RetryAfter: s.time.retry}
+}
+
 // ready says whether a new call can be taken.
 func (s *Server) ready(to string) *Refusal {
 	if s.draining.Load() {
 		s.Count("draining" + to)
-		return &Refusal{Code: 503, Reason: "Shutting Down", RetryAfter: s.time.retry}
+		return s.shuttingDown()
 	}
 	if s.cfg.Ready == nil {
 		return nil

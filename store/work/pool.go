@@ -51,6 +51,7 @@ type Job struct {
 	What   string
 	ID     string // of the recording
 	Urgent bool
+	Hasty  bool // it begins at once: there is no media yet that it could hold up
 	Run    func() error
 
 	tries   int
@@ -167,6 +168,9 @@ func (p *Pool) first() (queue *[]Job, gap time.Duration) {
 	queue, gap = &p.normal, apart
 	if len(p.urgent) > 0 {
 		queue, gap = &p.urgent, urgentApart
+	}
+	if len(*queue) > 0 && (*queue)[0].Hasty {
+		gap = 0
 	}
 	return queue, min(gap, longest/time.Duration(1+len(*queue)))
 }

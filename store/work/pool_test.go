@@ -128,6 +128,23 @@ func TestBurst(t *testing.T) {
 	})
 }
 
+// TestHasty gives the pool what a start finds: it waits for nothing.
+func TestHasty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := New(4, slog.New(slog.DiscardHandler))
+		began := time.Now()
+		var done atomic.Int64
+		for range 300 {
+			p.Submit(Job{What: "finish recording", Urgent: true, Hasty: true, Run: func() error { done.Add(1); return nil }})
+		}
+		synctest.Wait()
+		if took := time.Since(began); done.Load() != 300 || took > 0 {
+			t.Errorf("%d of 300 done after %v", done.Load(), took)
+		}
+		p.Close()
+	})
+}
+
 // TestRate submits jobs at twice the rate at which few of them begin, as
 // segments of 5 s do: the queue must come to an end of its growth.
 func TestRate(t *testing.T) {
