@@ -48,6 +48,7 @@ type call struct {
 
 	mu        sync.Mutex
 	decision  policy.Decision
+	refused   bool             // it could not be begun, and the account has it
 	rec       *store.Recording // nil: not recorded
 	media     *media.Call
 	sink      *gate // between media and rec
@@ -55,6 +56,7 @@ type call struct {
 	rate      int       // that the encoder begins with, Hz
 	start     time.Time // sample 0
 	legs      []*leg    // by media line; nil where none is recorded
+	unplayed  []int     // media lines with sound that are not recorded
 	flags     []string
 	history   []store.Event
 	documents []store.Document
@@ -197,15 +199,34 @@ func (k *call) begin(ctx context.Context, c siprec.Change) (*siprec.Answer, erro
 		k.r.log.Error("call not admitted: the store failed", "err", err)
 		return nil, &siprec.Refusal{Code: 503, Reason: "Recording Store Unavailable", RetryAfter: retryAfter}
 	}
+	taken := false
+	defer func() {
+		if !taken {
+			k.abandon(rec)
+		}
+	}()
 	k.r.kin.Enter(rec.ID())
 	k.r.desk.Book.Begin(rec.ID(), k.decision.Line, time.Now())
 	a, err := k.open(rec, c)
 	if err != nil {
 		k.r.log.Error("call not admitted: no media", "recording", rec.ID(), "err", err)
-		k.r.drop(rec) // the client is told that nothing is recorded, so nothing is
 		return nil, &siprec.Refusal{Code: 503, Reason: "No Media Port", RetryAfter: retryAfter}
 	}
+	taken = true
 	return a, nil
+}
+
+// abandon throws away a recording whose call is not taken, a panic being why or
+// not: the client is told that nothing is recorded, so nothing is.
+func (k *call) abandon(rec *store.Recording) {
+	k.mu.Lock()
+	m := k.media
+	k.rec, k.media, k.legs = nil, nil, nil
+	k.mu.Unlock()
+	if m != nil {
+		m.Finish(time.Now())
+	}
+	k.r.drop(rec)
 }
 
 // open starts the media of a recording that is durable.
@@ -214,7 +235,7 @@ func (k *call) open(rec *store.Recording, c siprec.Change) (*siprec.Answer, erro
 	defer k.mu.Unlock()
 	if k.media != nil { // of a recording that was discarded
 		k.media.Finish(time.Now())
-		k.legs = nil
+		k.media, k.legs = nil, nil
 	}
 	start, sink := time.Now(), &gate{Sink: rec}
 	m, err := k.r.cfg.Media.NewCall(media.CallConfig{
@@ -229,8 +250,6 @@ func (k *call) open(rec *store.Recording, c siprec.Change) (*siprec.Answer, erro
 	k.event("established", "%s", k.decision.Reason)
 	a, err := k.applyLocked(c.Offer)
 	if err != nil {
-		m.Finish(time.Now())
-		k.rec, k.media, k.legs = nil, nil, nil
 		return nil, err
 	}
 	k.propose(c, a)
@@ -292,12 +311,18 @@ func (k *call) closing(end siprec.End, sum media.Summary) store.Closing {
 	defer k.mu.Unlock()
 	k.summary = sum
 	k.blocked(sum.Streams)
-	k.assumed(sum.Streams)
-	k.digits(sum.Digits)
+	k.history = append(k.history, account.Digits(sum.Digits, k.start)...)
+	slices.SortStableFunc(k.history, func(a, b store.Event) int { return a.At.Compare(b.At) })
 	k.event("ended", "%s", strings.TrimSpace(end.Cause+" "+end.Reason))
 	k.links = k.r.kin.Leave(k.rec.ID())
 	if sum.Failed > 0 {
 		k.flag("frames not encoded")
+	}
+	if sum.Broken {
+		k.flag(brokenFlag)
+	}
+	if slices.ContainsFunc(sum.Streams, func(s media.StreamStats) bool { return s.Assumed > 0 }) {
+		k.flag("codec not agreed") // but one that means the same everywhere
 	}
 	if slices.ContainsFunc(sum.Streams, func(s media.StreamStats) bool { return s.Stray > manyStrays }) {
 		k.flag("second sender on a stream")

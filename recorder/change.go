@@ -7,6 +7,7 @@ import (
 	"siprecd/recorder/terms"
 	"siprecd/siprec"
 	"siprecd/siprec/sdp"
+	"siprecd/store/policy"
 )
 
 // Change implements siprec.Handler.
@@ -88,8 +89,22 @@ func (r *Recorder) reconsider(ctx context.Context, k *call, c siprec.Change) (*s
 		return nil, nil
 	}
 	r.count(d.Reason)
+	was := k.decide(d)
+	a, err := k.begin(ctx, c)
+	if err != nil { // as before, so that it is tried again: see wanted
+		k.decide(was)
+		if !k.refused {
+			r.desk.Refused(d.Line, err)
+		}
+		k.refused = true
+	}
+	return a, err
+}
+
+// decide takes up a decision and returns the one before.
+func (k *call) decide(d policy.Decision) (was policy.Decision) {
 	k.mu.Lock()
-	k.decision = d
-	k.mu.Unlock()
-	return k.begin(ctx, c)
+	defer k.mu.Unlock()
+	was, k.decision = k.decision, d
+	return was
 }

@@ -61,11 +61,13 @@ func (k *call) applyLocked(offer *sdp.Description) (*siprec.Answer, error) {
 		k.closeLeg(i)
 	}
 	open := 0
+	k.unplayed = nil
 	var failed error
 	for i, m := range offer.Media {
 		am, err := k.applyLine(i, m, seats[i])
 		if err != nil { // the other lines go on: a part of a call is better than none
 			k.flag("stream without a port")
+			k.unplayed = append(k.unplayed, i)
 			am, failed = k.unwanted(m), err
 		} else if k.legs[i] != nil {
 			open++

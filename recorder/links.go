@@ -8,30 +8,15 @@ import (
 	"siprecd/store"
 )
 
-// How far back other recordings of a call are looked for, and how short a key
-// may be to mean anything.
-const (
-	linkWithin = 24 * time.Hour
-	minKey     = 6
-)
-
-// keys are the call's correlation keys that are long enough to be its own.
-func (k *call) keys() []string {
-	var out []string
-	for _, c := range k.id.Keys {
-		if len(c.Value) >= minKey {
-			out = append(out, c.Value)
-		}
-	}
-	return out
-}
+// linkWithin is how far back other recordings of a call are looked for.
+const linkWithin = 24 * time.Hour
 
 // link finds the other recordings of the call by the keys that were not
 // looked for yet. Both sides of a link learn of it while they are live; a
 // finished recording is sealed, and is found by its key. The caller holds mu.
 func (k *call) link() {
 	for _, c := range k.id.Keys {
-		if len(c.Value) < minKey || slices.Contains(k.sought, c.Value) {
+		if !kin.Means(c.Value) || slices.Contains(k.sought, c.Value) {
 			continue
 		}
 		k.sought = append(k.sought, c.Value)

@@ -701,30 +701,35 @@ func TestUpdateThatChangesOnlyFrom(t *testing.T) {
 	}
 }
 
-// A campaign begins while a call of its line is up: the call is recorded from
-// then on.
-func TestCampaignBeginsInMidCall(t *testing.T) {
-	t.Parallel()
+// campaign is the council's policy with a campaign that begins soon.
+func campaign(t *testing.T) (rules *policy.Rules, soon time.Time) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("windows begin on whole minutes")
+	}
 	london, err := time.LoadLocation("Europe/London")
 	if err != nil {
 		t.Fatal(err)
 	}
-	now := time.Now().In(london)
-	if testing.Short() {
-		t.Skip("windows begin on whole minutes")
-	}
 	p := council()
-	soon := now.Truncate(time.Minute).Add(time.Minute)
+	soon = time.Now().In(london).Truncate(time.Minute).Add(time.Minute)
 	for i := range p.Lines {
 		if p.Lines[i].Name == "Elections" {
 			p.Lines[i].Windows = []policy.Window{{Name: "count", From: soon.Format(time.DateOnly), To: soon.Format(time.DateOnly),
 				Hours: soon.Format("15:04") + "-24:00"}}
 		}
 	}
-	rules, err := policy.New(p)
-	if err != nil {
+	if rules, err = policy.New(p); err != nil {
 		t.Fatal(err)
 	}
+	return rules, soon
+}
+
+// A campaign begins while a call of its line is up: the call is recorded from
+// then on.
+func TestCampaignBeginsInMidCall(t *testing.T) {
+	t.Parallel()
+	rules, soon := campaign(t)
 	r := newRig(t, func(c *recorder.Config) { c.Rules, c.MediaTimeout = rules, 5*time.Second })
 	r.call(siprectest.Options{To: "02088257777", Duration: time.Until(soon) + 5*time.Second})
 	gone := time.Now()
@@ -734,6 +739,43 @@ func TestCampaignBeginsInMidCall(t *testing.T) {
 	}
 	lasts(t, row, 2*time.Second, gone.Sub(soon))
 	hears(t, r.heard(row.ID).Channels[0], 300*time.Millisecond, 1700*time.Millisecond, 440, true)
+}
+
+// The machine is too busy when the campaign begins: that is in the account, and
+// the call is recorded as soon as there is room.
+func TestCampaignIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	rules, soon := campaign(t)
+	r := newRig(t, func(c *recorder.Config) { c.Rules, c.MediaTimeout = rules, 5*time.Second })
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.place(ctx, siprectest.Options{To: "02088257777", Duration: 5 * time.Minute})
+	}()
+	await(t, "a call that is not recorded", func() bool { return r.rec.Status().Discarded == 1 })
+	r.busy(0.95, 12*time.Second)
+	<-time.After(time.Until(soon))
+	elections := func() (l recorder.Line) {
+		for _, d := range r.rec.Status().Completeness {
+			for _, l = range d.Lines {
+				if l.Name == "Elections" {
+					return l
+				}
+			}
+		}
+		return l
+	}
+	await(t, "the refusal to be in the account", func() bool { return len(elections().Refused) == 1 })
+	r.busy(0.1, 12*time.Second)
+	await(t, "the call to be recorded", func() bool { return len(r.rec.Status().Calls) == 1 })
+	hangUp()
+	<-done
+	r.finished(1)
+	if l := elections(); l.Recorded != 1 || l.Offered != 2 {
+		t.Errorf("the account: %+v", l)
+	}
 }
 
 // Case 85: one id for two kinds of element is an error of the client's; the

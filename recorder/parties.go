@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"siprecd/media"
+	"siprecd/recorder/account"
+	"siprecd/recorder/kin"
 	"siprecd/recorder/sides"
 	"siprecd/recorder/who"
 	"siprecd/siprec"
@@ -42,7 +44,7 @@ func (k *call) details() store.Details {
 	d := store.Details{
 		CallID: k.session.CallID(), CallKey: id.CallKey.Value, Direction: k.direction(id),
 		Caller: id.Caller.Value, Called: id.Called.Value, Agent: id.Agent.Value,
-		Peer: k.session.Peer().String(), Client: clientOf(k.session),
+		Peer: k.session.Peer().String(), Client: account.Client(k.session.Client()),
 		Parties: append(k.partyRows(), k.book.Former(k.id.Parties)...), History: slices.Clone(k.history), Documents: slices.Clone(k.documents),
 	}
 	d.Sources = map[string]string{}
@@ -54,28 +56,12 @@ func (k *call) details() store.Details {
 			d.Sources[what] = source
 		}
 	}
-	if d.Keys, d.Links = k.keys(), k.links; k.rec != nil && d.Links == nil {
+	if d.Keys, d.Links = kin.Keys(id.Keys), k.links; k.rec != nil && d.Links == nil {
 		d.Links = k.r.kin.Of(k.rec.ID())
 	}
 	who.Minimise(&d, k.r.cfg.Rules.Keeps)
-	for _, n := range []string{d.Caller, d.Called, d.Agent} {
-		d.Numbers = k.addNumber(d.Numbers, n)
-	}
-	for _, p := range d.Parties {
-		for _, a := range p.AoRs {
-			d.Numbers = k.addNumber(d.Numbers, a)
-		}
-	}
+	d.Numbers = who.Numbers(&d, k.r.cfg.Rules.Normalise)
 	return d
-}
-
-// addNumber adds a number in canonical form, once.
-func (k *call) addNumber(to []string, number string) []string {
-	n := k.r.cfg.Rules.Normalise(number)
-	if n == "" || slices.Contains(to, n) {
-		return to
-	}
-	return append(to, n)
 }
 
 // direction is what the client says, else it follows from who bears the line.

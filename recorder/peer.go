@@ -2,12 +2,10 @@ package recorder
 
 import (
 	"net/netip"
-	"slices"
 
 	"siprecd/recorder/account"
 	"siprecd/recorder/treat"
 	"siprecd/siprec"
-	"siprecd/store"
 )
 
 // How a client is treated, as package treat describes it.
@@ -60,17 +58,5 @@ func (r *Recorder) peerFacts(s *Status, server Server, calls []*call) {
 	for _, p := range rows {
 		s.Peers = append(s.Peers, account.Peer(p, live[p.Addr], r.peer(p.Addr).Words()))
 	}
-	s.Strangers = Strangers{Count: strangers.Count}
-	if strangers.Count > 0 {
-		s.Strangers.Last, s.Strangers.At = strangers.Last.String(), strangers.At.UTC()
-	}
-}
-
-// clientOf is who a session's TLS connection came from; nil without TLS.
-func clientOf(s *siprec.Session) *store.Client {
-	c := s.Client()
-	if c.Version == "" {
-		return nil
-	}
-	return &store.Client{TLS: c.Version, Subject: c.Subject, Names: slices.Clone(c.Names), Expires: c.Expires, Fingerprint: c.Fingerprint}
+	s.Strangers = account.Strangers(strangers)
 }

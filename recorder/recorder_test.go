@@ -3,9 +3,11 @@ package recorder_test
 import (
 	"context"
 	"io/fs"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,6 +205,67 @@ func TestStatusTellsALegWithoutMedia(t *testing.T) {
 	})
 	cancel()
 	<-done
+}
+
+// A party whose stream cannot be taken is missing for the whole call: that is an
+// alarm, and in the account.
+func TestStatusTellsAStreamThatIsNotTaken(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(c *recorder.Config) {
+		c.Peer = func(netip.Addr) recorder.PeerOptions { return recorder.PeerOptions{SRTP: recorder.SRTPOff} }
+	})
+	ctx, hangUp := context.WithCancel(t.Context())
+	defer hangUp()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = siprectest.Run(ctx, siprectest.Options{Target: r.udp, Duration: time.Minute, Legs: []siprectest.Leg{
+			{Audio: audio.Tone(440, -15)}, {Audio: audio.Tone(1000, -15), SRTP: siprectest.SRTP{Suites: []string{suite80}}},
+		}})
+	}()
+	await(t, "the status to tell of the stream", func() bool {
+		st := r.rec.Status()
+		return !st.OK && len(st.Alarms) == 1 && st.Alarms[0].Kind == "not taken" && st.AlarmsRaised["not taken"] == 1 &&
+			strings.Contains(st.Sentence, "A stream of a call on Council tax is offered and cannot be recorded, media line 2")
+	})
+	hangUp()
+	<-done
+	if row := r.finished(1)[0]; !slices.Contains(row.Flags, "stream not recorded") {
+		t.Errorf("flags %q", row.Flags)
+	}
+}
+
+// A fault of ours at any moment of an INVITE: it gets 500, and nothing of a
+// recording stays behind it.
+func TestPanicInAnInvite(t *testing.T) {
+	t.Parallel()
+	var left atomic.Int64
+	r := newRig(t, func(c *recorder.Config) {
+		c.Peer = func(netip.Addr) recorder.PeerOptions {
+			if left.Add(-1) == 0 {
+				panic("asked once too often")
+			}
+			return recorder.PeerOptions{}
+		}
+	})
+	for n := int64(1); ; n++ {
+		left.Store(n)
+		rep := r.call(siprectest.Options{Duration: 300 * time.Millisecond})
+		if rep.OK() {
+			if n < 5 {
+				t.Errorf("the treatment of a client was asked for %d times only", n-1)
+			}
+			break
+		}
+		if rep.Code != 500 {
+			t.Fatalf("panic %d: %s", n, rep)
+		}
+		await(t, "all to be thrown away", func() bool { return len(r.rows()) == 0 && r.rec.Recording() == 0 })
+		if left := r.media.Load().Calls; left != 0 {
+			t.Fatalf("panic %d leaves %d calls with media", n, left)
+		}
+	}
+	r.finished(1)
 }
 
 // named are steps that rename the called party in the metadata, as a client

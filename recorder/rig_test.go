@@ -29,9 +29,11 @@ type rig struct {
 	dir      string
 	store    *store.Store
 	rec      *recorder.Recorder
+	media    *media.Engine
 	identity []age.Identity
 	udp, tcp string     // targets
 	log      transcript // of every level
+	clocked  time.Time  // until when the guard has been told how busy the machine is
 }
 
 // transcript keeps what is written to it.
@@ -108,6 +110,7 @@ func newRig(t *testing.T, change func(*recorder.Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
+	r.media = engine
 	r.rec = recorder.New(context.WithoutCancel(ctx), cfg)
 	server, err := siprec.NewServer(siprec.Config{
 		Listen: []string{"udp://127.0.0.1:0", "tcp://127.0.0.1:0"},

@@ -5,18 +5,16 @@ import (
 	"strings"
 
 	"siprecd/media"
+	"siprecd/recorder/alarm"
+	"siprecd/recorder/assure"
 	"siprecd/recorder/keying"
 	"siprecd/recorder/terms"
 	"siprecd/siprec"
 	"siprecd/siprec/sdp"
 )
 
-// What is flagged of a call's media security.
-const (
-	bareKeysFlag = "media keys sent over unprotected signalling" // RFC 4568 section 8.3
-	blockedFlag  = "media that could not be decrypted"
-	unkeyedFlag  = "stream refused for its media security"
-)
+// bareKeysFlag: RFC 4568 section 8.3.
+const bareKeysFlag = "media keys sent over unprotected signalling"
 
 // secure decides how a media line is protected; was is how it is so far.
 func (k *call) secure(m sdp.Media, was keying.Protection) (keying.Protection, keying.Refused) {
@@ -72,7 +70,7 @@ func (k *call) blocked(streams []media.StreamStats) {
 		if !s.Security.Blocked {
 			continue
 		}
-		k.flag(blockedFlag)
+		k.flag(assure.Flag(alarm.Undecryptable))
 		why := "its packets do not open with the keys agreed"
 		if s.Security.Error != "" {
 			why = s.Security.Error
@@ -86,9 +84,12 @@ func (k *call) blocked(streams []media.StreamStats) {
 func (k *call) untaken(i int, m sdp.Media, why keying.Refused) siprec.AnswerMedia {
 	k.closeLeg(i)
 	audio := m.Port != 0 && m.Kind == "audio"
+	if audio {
+		k.unplayed = append(k.unplayed, i)
+	}
 	switch {
 	case audio && why != "":
-		k.flag(unkeyedFlag)
+		k.flag("stream refused for its media security")
 		return siprec.AnswerMedia{}
 	case audio:
 		k.flag("stream without a codec we play")

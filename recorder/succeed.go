@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"siprecd/media"
+	"siprecd/recorder/keying"
 	"siprecd/siprec"
 	"siprecd/store"
 )
@@ -19,17 +20,11 @@ func (r *Recorder) succeed(ctx context.Context, k *call, c siprec.Change) (*sipr
 	next.note(c)
 	next.decision = r.decide(next.id, next.metadata)
 	r.count(next.decision.Reason)
-	var a *siprec.Answer
-	var err error
-	switch {
-	case !next.decision.Record:
-		a = next.decline(c.Offer)
-	case k.rec == nil && c.Offer != nil:
-		a, err = next.begin(ctx, c)
-	case k.rec != nil:
-		a, err = next.take(ctx, k, c)
-	}
-	if err != nil {
+	a, err := next.follow(ctx, k, c)
+	if err != nil && next.rec == nil {
+		if k.rec == nil {
+			r.desk.Refused(next.decision.Line, err)
+		}
 		return nil, err // the call before goes on, and has this one in it
 	}
 	if next.rec == nil && k.rec != nil || next.decision.Record && next.rec == nil {
@@ -41,11 +36,31 @@ func (r *Recorder) succeed(ctx context.Context, k *call, c siprec.Change) (*sipr
 	if k.rec != nil {
 		k.finish(siprec.End{At: c.At, Cause: "next call"})
 	}
-	return a, nil
+	return a, err
 }
 
-// take begins the recording with the legs of the call before it.
+// follow begins the recording of a session's next call, if it is to be recorded.
+func (k *call) follow(ctx context.Context, before *call, c siprec.Change) (*siprec.Answer, error) {
+	switch {
+	case !k.decision.Record:
+		return k.decline(c.Offer), nil
+	case before.rec == nil && c.Offer != nil:
+		return k.begin(ctx, c)
+	case before.rec != nil:
+		return k.take(ctx, before, c)
+	}
+	return nil, nil
+}
+
+// take begins the recording with the legs of the call before it. From then on it
+// is one, whatever becomes of the offer.
 func (k *call) take(ctx context.Context, from *call, c siprec.Change) (*siprec.Answer, error) {
+	var rec *store.Recording
+	defer func() {
+		if rec != nil {
+			k.abandon(rec)
+		}
+	}()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	from.mu.Lock()
@@ -55,7 +70,7 @@ func (k *call) take(ctx context.Context, from *call, c siprec.Change) (*siprec.A
 	if err != nil {
 		return nil, err
 	}
-	rec, err := k.r.cfg.Store.Begin(ctx, admission)
+	rec, err = k.r.cfg.Store.Begin(ctx, admission)
 	if err != nil {
 		return nil, fmt.Errorf("begin the next recording of a session: %w", err)
 	}
@@ -66,14 +81,13 @@ func (k *call) take(ctx context.Context, from *call, c siprec.Change) (*siprec.A
 		Bitrate: k.r.cfg.Bitrate, Complexity: k.r.cfg.Complexity, Sink: k.sink,
 	})
 	if err != nil {
-		k.r.drop(rec)
 		return nil, fmt.Errorf("begin the next recording of a session: %w", err)
 	}
-	k.rec = rec
-	k.r.desk.Book.Begin(rec.ID(), k.decision.Line, k.start)
+	k.rec, rec = rec, nil
+	k.r.desk.Book.Begin(k.rec.ID(), k.decision.Line, k.start)
 	k.event("established", "%s", k.decision.Reason)
 	k.inherit(from)
-	k.r.kin.Join(rec.ID(), store.Row{ID: from.rec.ID(), State: store.Finished}, "recording session")
+	k.r.kin.Join(k.rec.ID(), store.Row{ID: from.rec.ID(), State: store.Finished}, "recording session")
 	var a *siprec.Answer
 	if c.Offer != nil {
 		if a, err = k.applyLocked(c.Offer); err != nil {
@@ -108,7 +122,8 @@ func (k *call) inherit(from *call) {
 			continue
 		}
 		from.legs[i] = nil
-		k.legs[i] = &leg{stream: s, label: l.label, cfg: cfg, hold: l.hold, named: named}
+		k.legs[i] = &leg{stream: s, label: l.label, cfg: cfg, hold: l.hold, named: named, sec: l.sec}
 		k.event("stream", "%s goes on, %s", cfg.Name, k.channel(cfg.Side))
+		k.secured(cfg.Name, l.sec, keying.Protection{})
 	}
 }

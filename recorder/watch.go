@@ -31,6 +31,9 @@ type watch struct {
 	cause    string // why we hung up
 }
 
+// brokenFlag marks a recording whose media could not be handled to its end.
+const brokenFlag = "media fault"
+
 // Watch ends sessions that have lost their client and begins to record those
 // whose campaign has begun. It returns when ctx ends.
 func (r *Recorder) Watch(ctx context.Context) {
@@ -77,7 +80,7 @@ func (k *call) look(now time.Time) {
 	var f vigil.Facts
 	if k.media != nil && k.media.Broken() != "" { // what comes next may be good again
 		k.watch.cause = "media fault"
-		k.flag("media fault")
+		k.flag(brokenFlag)
 		k.r.log.Error("session ended: its media could not be handled", "session", k.session.ID(), "panic", k.media.Broken())
 		k.session.Hangup("internal error")
 		return
@@ -134,7 +137,7 @@ func (k *call) agreed(port int) bool {
 // alarms judges the call's legs. The caller holds mu.
 func (k *call) alarms(now time.Time, stats []media.StreamStats) {
 	news := false
-	s := assure.Streams{Stats: stats, Layout: k.layout, Open: k.agreed}
+	s := assure.Streams{Stats: stats, Layout: k.layout, Open: k.agreed, Untaken: k.unplayed}
 	k.r.desk.Look(&k.watch.alarm, now, k.rec.ID(), s, func(what string, kind assure.Kind, begun bool) {
 		news = true
 		k.event("alarm", "%s", what)

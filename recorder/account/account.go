@@ -4,8 +4,12 @@ package account
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
+	"time"
 
 	"siprecd/media"
+	"siprecd/siprec"
 	"siprecd/store"
 )
 
@@ -74,4 +78,22 @@ func Channel(l media.Layout, s media.Side) string {
 		return "left"
 	}
 	return "right"
+}
+
+// Client is who a session's TLS connection came from; nil without TLS.
+func Client(c siprec.Client) *store.Client {
+	if c.Version == "" {
+		return nil
+	}
+	return &store.Client{TLS: c.Version, Subject: c.Subject, Names: slices.Clone(c.Names), Expires: c.Expires, Fingerprint: c.Fingerprint}
+}
+
+// Digits are the keys pressed, as lines of a history; start is that of the call.
+func Digits(list []media.Digit, start time.Time) (lines []store.Event) {
+	for _, d := range list {
+		lines = append(lines, store.Event{
+			At: start.Add(d.At).UTC(), Kind: "dtmf", Text: fmt.Sprintf("%s pressed %c", d.Stream, d.Key),
+		})
+	}
+	return lines
 }

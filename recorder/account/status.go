@@ -47,6 +47,15 @@ func Peer(p siprec.Peer, live int, options []string) facts.Peer {
 	return row
 }
 
+// Strangers are those who are not let in, as the status shows them.
+func Strangers(s siprec.Strangers) facts.Strangers {
+	out := facts.Strangers{Count: s.Count}
+	if s.Count > 0 {
+		out.Last, out.At = s.Last.String(), s.At.UTC()
+	}
+	return out
+}
+
 // Store puts the store's health into a status.
 func Store(s *facts.Status, h store.Health) {
 	s.Recordings = facts.Totals{Live: h.Live, Finished: h.Finished, Interrupted: uint64(h.Recovered), Stored: uint64(h.Recordings)}

@@ -113,3 +113,39 @@ func TestSpansAreBounded(t *testing.T) {
 		t.Errorf("%d spans kept", len(all))
 	}
 }
+
+func TestSilenceOfAShortCallIsTold(t *testing.T) {
+	for _, c := range []struct {
+		long  time.Duration
+		quiet time.Duration // of its end
+		want  int
+	}{{15 * time.Second, 15 * time.Second, 1}, {15 * time.Second, 9 * time.Second, 0}, {5 * time.Second, 5 * time.Second, 0}} {
+		var w Watch
+		begun := time.Now()
+		for at := time.Duration(0); at <= c.long; at += time.Second / 2 {
+			now := begun.Add(at)
+			w.Judge(now, Limits{Silence: time.Minute}, []Leg{{Expected: true, Last: now, Silent: max(0, at-(c.long-c.quiet))}})
+		}
+		all, _ := w.Close(begun.Add(c.long))
+		if len(all) != c.want || c.want == 1 && all[0].Kind != Silent {
+			t.Errorf("%v, of which %v silent: told %v", c.long, c.quiet, all)
+		}
+	}
+}
+
+func TestUntaken(t *testing.T) {
+	var w Watch
+	now := time.Now()
+	if up, down := w.Untaken(now, []int{1, 2}); len(up) != 2 || len(down) != 0 || up[1].Line != 2 || up[1].Kind != NotTaken {
+		t.Errorf("told %v, %v", up, down)
+	}
+	if up, down := w.Untaken(now.Add(time.Second), []int{2}); len(up) != 0 || len(down) != 1 || down[0].Line != 1 || down[0].To.Sub(down[0].From) != time.Second {
+		t.Errorf("told %v, %v", up, down)
+	}
+	if a := w.Active(); len(a) != 1 || a[0].Line != 2 {
+		t.Errorf("active: %v", a)
+	}
+	if all, open := w.Close(now.Add(2 * time.Second)); len(all) != 2 || len(open) != 1 || open[0].Line != 2 {
+		t.Errorf("told %v, open %v", all, open)
+	}
+}

@@ -75,32 +75,53 @@ func (d *Desk) Look(w *Watch, now time.Time, rec string, s Streams, tell func(wh
 		}
 	}
 	raised, cleared := w.Judge(now, d.Limits, legs)
-	for _, a := range cleared {
-		d.log.Info("alarm is over", "recording", rec, "alarm", a.Kind, "channel", s.channel(a.Leg), "seconds", a.To.Sub(a.From).Round(time.Second).Seconds())
-		tell(string(a.Kind)+" on "+s.Stats[a.Leg].Name+" is over", a.Kind, false)
+	up, down := w.Untaken(now, s.Untaken)
+	for _, a := range append(cleared, down...) {
+		d.log.Info("alarm is over", "recording", rec, "alarm", a.Kind, "channel", s.channel(a), "seconds", a.To.Sub(a.From).Round(time.Second).Seconds())
+		tell(string(a.Kind)+" on "+s.name(a)+" is over", a.Kind, false)
 	}
-	for _, a := range raised {
-		d.log.Warn("alarm", "recording", rec, "alarm", a.Kind, "channel", s.channel(a.Leg), "since", a.From.UTC().Format(time.TimeOnly))
+	for _, a := range append(raised, up...) {
+		d.log.Warn("alarm", "recording", rec, "alarm", a.Kind, "channel", s.channel(a), "since", a.From.UTC().Format(time.TimeOnly))
 		d.mu.Lock()
 		d.up[string(a.Kind)]++
 		d.mu.Unlock()
-		tell(string(a.Kind)+" on "+s.Stats[a.Leg].Name, a.Kind, true)
+		tell(string(a.Kind)+" on "+s.name(a), a.Kind, true)
 	}
 }
 
 // Streams are the streams of a call, with their layout.
 type Streams struct {
-	Stats  []media.StreamStats
-	Layout media.Layout
-	Open   func(port int) bool // still agreed
+	Stats   []media.StreamStats
+	Layout  media.Layout
+	Open    func(port int) bool // still agreed
+	Untaken []int               // media lines with sound that are not recorded
 }
 
-func (s Streams) channel(leg int) string { return account.Channel(s.Layout, s.Stats[leg].Side) }
+func (s Streams) channel(a alarm.Span) string {
+	if a.Leg < 0 {
+		return "none"
+	}
+	return account.Channel(s.Layout, s.Stats[a.Leg].Side)
+}
+
+func (s Streams) name(a alarm.Span) string {
+	if a.Leg < 0 {
+		return mediaLine(a)
+	}
+	return s.Stats[a.Leg].Name
+}
+
+// mediaLine names what has no leg, as people count.
+func mediaLine(a alarm.Span) string { return fmt.Sprintf("media line %d", a.Line+1) }
 
 // Alarms are the alarms that a call has now.
 func Alarms(w *Watch, c facts.LiveCall) []facts.Alarm {
 	var out []facts.Alarm
 	for _, a := range w.Active() {
+		if a.Leg < 0 {
+			out = append(out, facts.Alarm{Call: c.ID, Line: c.Line, Leg: mediaLine(a), Kind: string(a.Kind), Since: a.From.UTC()})
+			continue
+		}
 		if a.Leg >= len(c.Legs) {
 			continue
 		}
@@ -121,6 +142,8 @@ func Flag(k alarm.Kind) string {
 		return "one-way media"
 	case alarm.Silent:
 		return "silent stream"
+	case alarm.NotTaken:
+		return "stream not recorded"
 	}
 	return "no media"
 }
@@ -133,7 +156,7 @@ func (d *Desk) Close(w *Watch, rec string, start, end time.Time, quality []accou
 		d.log.Info("alarm is over: the call has ended", "recording", rec, "alarm", a.Kind)
 	}
 	for _, a := range all {
-		if a.Leg < len(quality) {
+		if a.Leg >= 0 && a.Leg < len(quality) {
 			q := &quality[a.Leg]
 			q.Alarms = append(q.Alarms, account.Alarm{Kind: string(a.Kind), From: a.From.Sub(start).Seconds(), To: a.To.Sub(start).Seconds()})
 		}
@@ -171,7 +194,7 @@ func kinds(flags []string) []string {
 
 // seen is a recording of the catalogue as the account takes it.
 func seen(r store.Row) tally.Seen {
-	return tally.Seen{ID: r.ID, Line: r.Line, Started: r.Started, Live: r.State != store.Finished, Ending: tally.Ending{
+	return tally.Seen{ID: r.ID, Line: r.Line, Started: r.Started, Live: r.State == store.Live, Ending: tally.Ending{
 		Interrupted: r.Interrupted, Seconds: r.Duration, Flagged: kinds(r.Flags), NotDurable: slices.Contains(r.Flags, "audio not stored"),
 	}}
 }
@@ -180,7 +203,10 @@ func seen(r store.Row) tally.Seen {
 func (d *Desk) Recall(ctx context.Context, s *store.Store, started time.Time) {
 	d.Book.Recover(func(id string) (tally.Seen, bool) {
 		row, err := s.Get(id)
-		return seen(row), err == nil
+		if errors.Is(err, store.ErrNotFound) && s.WasDiscarded(id) {
+			return tally.Seen{ID: id, Discarded: true}, true
+		}
+		return seen(row), !errors.Is(err, store.ErrNotFound)
 	}, func(from time.Time) iter.Seq[tally.Seen] {
 		return func(yield func(tally.Seen) bool) {
 			for row, err := range s.List(ctx, store.Query{From: from, To: started}) {

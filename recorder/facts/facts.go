@@ -80,7 +80,7 @@ type Alarm struct {
 	Line    string    `json:"line"`
 	Leg     string    `json:"leg"` // its label
 	Channel string    `json:"channel"`
-	Kind    string    `json:"kind"`  // undecryptable, one-way, no media, silent; see package alarm
+	Kind    string    `json:"kind"`  // undecryptable, one-way, no media, silent, not taken; see package alarm
 	Since   time.Time `json:"since"` // when the fault began
 }
 

@@ -43,6 +43,8 @@ func (a Alarm) sentence() string {
 	switch a.Kind {
 	case "undecryptable":
 		return fmt.Sprintf("Media on %s cannot be decrypted (recording %s).", where, a.Call)
+	case "not taken":
+		return fmt.Sprintf("A stream of a call on %s is offered and cannot be recorded, %s: see its flags (recording %s).", lineName(a.Line), a.Leg, a.Call)
 	case "silent":
 		return fmt.Sprintf("Only silence on %s (recording %s).", where, a.Call)
 	case "one-way":

@@ -13,11 +13,28 @@ import (
 	"slices"
 	"sync"
 
+	"siprecd/siprec"
 	"siprecd/store"
 )
 
 // MaxLinks is how many other recordings one names at most.
 const MaxLinks = 16
+
+// minKey is how short a key may be to mean anything.
+const minKey = 6
+
+// Means says that a correlation key is long enough to be a call's own.
+func Means(key string) bool { return len(key) >= minKey }
+
+// Keys are those that are.
+func Keys(claims []siprec.Candidate) (keys []string) {
+	for _, c := range claims {
+		if Means(c.Value) {
+			keys = append(keys, c.Value)
+		}
+	}
+	return keys
+}
 
 // Table holds the links of the live recordings. Make one with New.
 type Table struct {

@@ -154,3 +154,18 @@ func Minimise(d *store.Details, keeps func(field string) bool) {
 		d.History = nil
 	}
 }
+
+// Numbers are all that details name, each once, in the form that normalise gives
+// them; it gives "" for what is none.
+func Numbers(d *store.Details, normalise func(string) string) (list []string) {
+	all := []string{d.Caller, d.Called, d.Agent}
+	for _, p := range d.Parties {
+		all = append(all, p.AoRs...)
+	}
+	for _, text := range all {
+		if n := normalise(text); n != "" && !slices.Contains(list, n) {
+			list = append(list, n)
+		}
+	}
+	return list
+}
